@@ -6,7 +6,7 @@ use clap::{Command, CommandFactory, Parser, Subcommand};
 
 use crate::args::foreign::{hint, keep_own_hint};
 use crate::commands::generate::{completions, man, rsync_options};
-use crate::commands::internal::{sync_file_system, try_hosts};
+use crate::commands::internal::{own_hash, sync_file_system, try_hosts};
 use crate::commands::{
     adopt, daemon, diff, doctor, find, history, hold, list, prune, restore, run, serve, status,
     verify,
@@ -73,6 +73,8 @@ enum Verb {
     Completions(completions::Args),
     Man(man::Args),
     #[command(hide = true)]
+    OwnHash(own_hash::Args),
+    #[command(hide = true)]
     SyncFileSystem(sync_file_system::Args),
     #[command(hide = true)]
     TryHosts(try_hosts::Args),
@@ -102,6 +104,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Cli { verb: Verb::Serve(args) }) => serve::run(args),
         Ok(Cli { verb: Verb::Completions(args) }) => completions::run(&args, &mut command()),
         Ok(Cli { verb: Verb::Man(args) }) => man::run(&args, command()),
+        Ok(Cli { verb: Verb::OwnHash(args) }) => own_hash::run(&args),
         Ok(Cli { verb: Verb::SyncFileSystem(args) }) => sync_file_system::run(&args),
         Err(mut error) => {
             let words: Vec<_> = std::env::args_os().collect();

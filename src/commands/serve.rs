@@ -1,6 +1,7 @@
 //! `serve`: the far end of a remote source, started by another backup_manager over ssh.
 
 use std::fs::File;
+use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
@@ -17,10 +18,16 @@ right to read anything but the roots, and to write anything.
 As a forced command in ~/.ssh/authorized_keys of the remote host (command=\"…\",restrict in front of the key), a \
 key can read these folders and nothing else.
 
+With REMOTE_HELPER=install the other end copies this program to ~/.cache/backup_manager/ of the account first.
+
 Examples:
   backup_manager serve --read-only --root /home --root /etc
 
 Exit codes: 0 the connection ended; 1 the other end is no backup_manager, or the connection broke; 2 usage.";
+
+/// Nothing that is typed here is a request.
+const TYPED: &str = "serve answers another backup_manager, which starts it over ssh; there is nothing to type here. \
+On the machine that takes the snapshots set REMOTE_SRC_HOST=user@this-host and SRCS_TO_BACKUP, and type: backup_manager run";
 
 /// Answer the backup_manager of another host over ssh; ssh starts this on the remote host
 #[derive(Debug, clap::Args)]
@@ -37,6 +44,10 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Exit {
     // No request writes yet, so the flag changes nothing. A forced command keeps its meaning when that changes.
     let Args { read_only: _, roots } = args;
+    if std::io::stdin().is_terminal() {
+        fail(TYPED);
+        return Exit::Usage;
+    }
     let options = ServeOptions { roots, version: env!("CARGO_PKG_VERSION").to_owned() };
     // Without the buffer of lines that the standard output has: the messages are bytes.
     let output = match std::io::stdout().as_fd().try_clone_to_owned() {

@@ -156,12 +156,24 @@ fn way(host: &Remote, source: Option<&RemoteSource>) -> Vec<DoctorFinding> {
     let address = &host.address;
     let good = |what: String| DoctorFinding::good("connection", what);
     match source {
-        Some(RemoteSource::Helper(_)) => {
-            vec![good(format!("{address} knows this user and runs backup_manager"))]
+        Some(source @ RemoteSource::Helper(_)) => {
+            let runs = good(format!("{address} knows this user and runs backup_manager"));
+            let note = source.note().map(|note| DoctorFinding::good("helper", note));
+            [runs].into_iter().chain(note).collect()
+        }
+        Some(RemoteSource::Sftp(_, Some(why))) if host.helper == RemoteHelper::Install => {
+            let (why, fix) = why.rsplit_once("; ").unwrap_or((why, "see docs/remote.md"));
+            let what = format!(
+                "{address} is read over SFTP, without hard links, attributes and devices: {why}"
+            );
+            vec![
+                good(format!("{address} knows this user and offers SFTP")),
+                DoctorFinding::warning("helper", what, fix),
+            ]
         }
         Some(RemoteSource::Sftp(_, Some(why))) => {
             let what = format!(
-                "{address} is read over SFTP, without hard links, attributes and devices: it runs no backup_manager ({why}); docs/remote.md says how to install it there"
+                "{address} is read over SFTP, without hard links, attributes and devices: it runs no backup_manager ({why}); REMOTE_HELPER=install copies it there, or see docs/remote.md"
             );
             vec![
                 good(format!("{address} knows this user and offers SFTP")),
@@ -176,7 +188,7 @@ fn way(host: &Remote, source: Option<&RemoteSource>) -> Vec<DoctorFinding> {
 fn key_line(host: &Remote, layout: &Layout) -> Option<DoctorFinding> {
     let program = match &host.helper {
         RemoteHelper::Off => return None,
-        RemoteHelper::Auto => "backup_manager",
+        RemoteHelper::Auto | RemoteHelper::Install => "backup_manager",
         RemoteHelper::Command(command) => command,
     };
     let quoted = |path: PathBuf| format!(" --root {}", shell::word(path.as_os_str().as_bytes()));

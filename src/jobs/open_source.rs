@@ -15,11 +15,12 @@ use engine::source::RateLimit;
 use transport::Follow;
 use transport::helper::read::Asked;
 use transport::local::LocalSource;
-use transport::remote::RemoteSource;
+use transport::remote::{RemoteHelper, RemoteSource};
 use transport::ssh::options::{LossReport, Options};
 
 use crate::config::log_format::Format;
 use crate::config::rsync::parsed::RsyncOptions;
+use crate::config::rsync::remote_program::RemoteProgram;
 use crate::config::setting::secret_variables;
 use crate::config::types::{NamedJob, Remote};
 use crate::jobs::channels::ChannelMemory;
@@ -62,10 +63,22 @@ pub(crate) fn remote(
     let (follow, roots) = (job.wanted.follow, job.job.layout.roots());
     let asked =
         Asked::new(XattrSelection { acls, xattrs }, Arc::clone(&job.job.filters), follow, roots);
+    if let (Some(RemoteProgram::Command(line)), RemoteHelper::Command(used)) =
+        (&job.wanted.program, &host.helper)
+        && line == used
+    {
+        about.info(&format!(
+            "--rsync-path: the helper on {} is started with `{line} serve`",
+            host.address
+        ));
+    }
     let source = RemoteSource::connect(&host.address, options, &host.helper, asked, move || {
         stopped.asked()
     })?;
     let source = connected.insert(Arc::new(source));
+    if let Some(note) = source.note() {
+        about.info(&format!("{}: {note}", host.address));
+    }
     if let Some(why) = source.no_helper() {
         over_sftp(host, why, follow, &about)?;
     }
@@ -176,7 +189,6 @@ pub(crate) fn options(host: &Remote, wanted: &RsyncOptions) -> Options {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use transport::remote::RemoteHelper;
 
     use crate::config::rsync::read_args;
     use crate::config::rsync::wanted;

@@ -2,8 +2,12 @@
 
 mod choice;
 mod forced_command;
+mod install;
+mod install_refused;
 mod lost;
+mod other_rights;
 mod snapshots;
+mod typed;
 
 use fixtures::run::Run;
 use fixtures::sshd::Sshd;

@@ -9,8 +9,11 @@ use engine::entry::{Entry, Meta, Time};
 use engine::source::{Answers, ContentSink, Crossing, ListSink, Root, Wanted};
 use engine::{Preserve, Source, SourceError};
 
+use crate::helper::install::binaries::Binaries;
+use crate::helper::install::{NotInstalled, install};
 use crate::helper::read::folder::HelperFolder;
 use crate::helper::read::{Asked, HelperSource};
+use crate::helper::version::Version;
 use crate::sftp::read::{SftpFolder, SftpSource};
 use crate::ssh::options::{ChannelLimit, Options};
 use crate::ssh::{Address, ConnectError};
@@ -22,9 +25,14 @@ pub enum RemoteHelper {
     Off,
     /// The one that the host has in its `PATH`, or in the folder where this program installs it.
     Auto,
+    /// The same. If there is none, or an older one than this program, this program first copies itself to that folder.
+    Install,
     /// What this command line starts; this program appends the command `serve`.
     Command(String),
 }
+
+/// What the far end of a source is asked to be.
+const SERVE: &str = "serve --read-only";
 
 impl RemoteHelper {
     /// The line for the login shell of the user; `None` for [`RemoteHelper::Off`]. Every shell, also csh and fish,
@@ -32,12 +40,74 @@ impl RemoteHelper {
     fn line(&self) -> Option<String> {
         match self {
             Self::Off => None,
-            Self::Auto => Some(
-                "sh -c 'PATH=$PATH:$HOME/.cache/backup_manager; exec backup_manager serve --read-only'"
-                    .to_owned(),
-            ),
-            Self::Command(command) => Some(format!("{command} serve --read-only")),
+            Self::Auto | Self::Install => Some(found(&[])),
+            Self::Command(command) => Some(format!("{command} {SERVE}")),
         }
+    }
+}
+
+/// The line that starts one of the copies `names`, the helper in `PATH` or in the folder for helpers, or the last copy
+/// in that folder. The shell says that it does not find `backup_manager` where there is none.
+fn found(names: &[String]) -> String {
+    let copies = match names {
+        [] => String::new(),
+        names => format!(
+            "for f in {}; do [ -x \"$d/$f\" ] && exec \"$d/$f\" {SERVE}; done; ",
+            names.join(" ")
+        ),
+    };
+    format!(
+        "sh -c 'd=$HOME/.cache/backup_manager; {copies}b=backup_manager; \
+         for f in \"$d\"/$b-*; do [ -x \"$f\" ] && c=$f; done; \
+         PATH=$PATH:$d; command -v $b >/dev/null || b=${{c:-$b}}; exec \"$b\" {SERVE}'"
+    )
+}
+
+/// Whether the host may be read over SFTP after this failure. ssh does not tell a helper that a signal ended from a
+/// host that closed the connection.
+fn may_be_the_helper(error: &ConnectError) -> bool {
+    error.is_about_service() || matches!(error, ConnectError::Closed { .. })
+}
+
+/// Why there is no helper.
+enum NoHelper {
+    Connect(ConnectError),
+    NotInstalled(NotInstalled),
+}
+
+/// Connects through `connect` to a helper that is not older than this program; copies this program to the host where
+/// there is none.
+fn installed(
+    connect: impl Fn(String) -> Result<HelperSource, ConnectError>,
+    address: &Address,
+    options: &Options,
+    stopped: impl Fn() -> bool + Send + 'static,
+) -> Result<HelperSource, NoHelper> {
+    let binaries = Binaries::find();
+    let names: Vec<_> = binaries.names().collect();
+    let older = match connect(found(&names)) {
+        Ok(source) if source.version() >= Version::own() => return Ok(source),
+        Ok(source) => Some(source),
+        Err(error) if may_be_the_helper(&error) => None,
+        Err(error) => return Err(NoHelper::Connect(error)),
+    };
+    let copied = install(address, options, &binaries, stopped);
+    match (copied, older) {
+        (Ok(name), older) => {
+            drop(older);
+            let mut source =
+                connect(found(std::slice::from_ref(&name))).map_err(NoHelper::Connect)?;
+            source.note =
+                Some(format!("backup_manager was copied there: ~/.cache/backup_manager/{name}"));
+            Ok(source)
+        }
+        (Err(NotInstalled::Stopped), _) => Err(NoHelper::Connect(ConnectError::Stopped)),
+        (Err(why), Some(mut older)) => {
+            let note = format!("its backup_manager is older than this one, and stays: {why}");
+            older.note = Some(note);
+            Ok(older)
+        }
+        (Err(why), None) => Err(NoHelper::NotInstalled(why)),
     }
 }
 
@@ -71,11 +141,21 @@ impl RemoteSource {
     ) -> Result<Self, ConnectError> {
         let mut why_not = None;
         if let Some(line) = helper.line() {
-            let (address, options) = (address.clone(), options.clone());
-            match HelperSource::connect(address, options, line, asked, stopped.clone()) {
+            let connect = |line| {
+                let (address, options) = (address.clone(), options.clone());
+                HelperSource::connect(address, options, line, asked.clone(), stopped.clone())
+            };
+            let started = match helper {
+                RemoteHelper::Install => installed(connect, address, &options, stopped.clone()),
+                _ => connect(line).map_err(NoHelper::Connect),
+            };
+            match started {
                 Ok(source) => return Ok(Self::Helper(source)),
-                Err(error) if error.is_about_service() => why_not = Some(error.to_string()),
-                Err(error) => return Err(error),
+                Err(NoHelper::NotInstalled(why)) => why_not = Some(why.to_string()),
+                Err(NoHelper::Connect(error)) if may_be_the_helper(&error) => {
+                    why_not = Some(error.to_string());
+                }
+                Err(NoHelper::Connect(error)) => return Err(error),
             }
         }
         let source = SftpSource::connect(address.clone(), options, stopped)?;
@@ -88,6 +168,15 @@ impl RemoteSource {
         match self {
             Self::Helper(_) => None,
             Self::Sftp(_, why_not) => why_not.as_deref(),
+        }
+    }
+
+    /// What the log says of the helper: that it was copied to the host, or why an older one is used.
+    #[must_use]
+    pub fn note(&self) -> Option<&str> {
+        match self {
+            Self::Helper(source) => source.note.as_deref(),
+            Self::Sftp(..) => None,
         }
     }
 

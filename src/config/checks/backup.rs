@@ -180,12 +180,13 @@ pub(crate) fn channels(raw: &Raw) -> Checked<NonZeroUsize> {
     }
 }
 
-/// `auto`, `off`, or a command line for the shell of the user on the remote host.
+/// `auto`, `install`, `off`, or a command line for the shell of the user on the remote host.
 pub(crate) fn remote_helper(raw: &Raw) -> Checked<RemoteHelper> {
     let text = text(raw)?;
     match text.trim() {
-        "" => wrong("it is empty; write auto, off, or a command".to_owned()),
+        "" => wrong("it is empty; write auto, install, off, or a command".to_owned()),
         "auto" => Ok(RemoteHelper::Auto),
+        "install" => Ok(RemoteHelper::Install),
         "off" => Ok(RemoteHelper::Off),
         line if line.contains(['\n', '\r']) => wrong("a command is one line".to_owned()),
         line => Ok(RemoteHelper::Command(line.to_owned())),

@@ -28,6 +28,7 @@ use crate::config::resolve::draft::Draft;
 use crate::config::resolve::mistyped::Known;
 use crate::config::resolve::{alerts, mistyped, overlap};
 use crate::config::rsync::parsed::RsyncOptions;
+use crate::config::rsync::remote_program::RemoteProgram;
 use crate::config::setting::Layer;
 use crate::config::types::{HealthLimits, NamedJob, Remote};
 use crate::config::{bounded, rsync};
@@ -49,6 +50,21 @@ pub(crate) fn machine() -> Option<String> {
     let id = id.trim_ascii();
     let set = id.len() == 32 && id.iter().all(u8::is_ascii_hexdigit);
     set.then(|| engine::repository::machine_hash(id))
+}
+
+/// `--rsync-path`, if it does not say how the helper is started, with the reason.
+fn unused_program(remote: &Remote, wanted: &RsyncOptions) -> Option<String> {
+    let reason = match (wanted.program.as_ref()?, &remote.helper) {
+        (RemoteProgram::Command(command), RemoteHelper::Command(used)) if command == used => {
+            return None;
+        }
+        (RemoteProgram::Command(_), _) => "REMOTE_HELPER is set",
+        (RemoteProgram::Rsync, _) => "it only names the place of rsync",
+        (RemoteProgram::Other, _) => {
+            "it does not end in rsync; write what starts backup_manager there into REMOTE_HELPER"
+        }
+    };
+    Some(format!("--rsync-path ({reason})"))
 }
 
 impl Draft<'_> {
@@ -104,6 +120,7 @@ impl Draft<'_> {
         };
         let alert = self.alert()?;
         let (mut without_effect, over_sftp) = self.without_effect(remote.is_some());
+        without_effect.extend(remote.as_ref().and_then(|remote| unused_program(remote, &wanted)));
         match &mut remote {
             Some(Remote { helper: RemoteHelper::Off, .. }) => without_effect.extend(over_sftp),
             Some(remote) => remote.without_effect_over_sftp = over_sftp,
@@ -165,6 +182,12 @@ impl Draft<'_> {
         match address.with(shell.user.as_deref(), shell.port) {
             Ok(whole) => *address = whole,
             Err(error) => mistakes.push(given.origin.mistake(format!("{error} (-e)"))),
+        }
+        let helper_given = first(&self.layers[..self.layers.len().saturating_sub(1)], |layer| {
+            layer.remote_helper.as_ref()
+        });
+        if let (None, Some(RemoteProgram::Command(command))) = (helper_given, &wanted.program) {
+            *helper = RemoteHelper::Command(command.clone());
         }
         if wanted.follow != Follow::default() && *helper == RemoteHelper::Off {
             mistakes.push(given.origin.mistake(

@@ -11,6 +11,7 @@ use engine::source::{Chmod, Mapping};
 use transport::local::Follow;
 
 use crate::config::rsync::ids::Base;
+use crate::config::rsync::remote_program::RemoteProgram;
 use crate::config::rsync::shell::Shell;
 use crate::config::rsync::size::Unit;
 use crate::config::rsync::{ids, size};
@@ -57,6 +58,8 @@ pub(crate) struct RsyncOptions {
     pub(crate) family: Option<char>,
     /// `-e`.
     pub(crate) shell: Shell,
+    /// `--rsync-path`.
+    pub(crate) program: Option<RemoteProgram>,
     /// `-n`.
     pub(crate) dry_run: bool,
     /// How often `-i` was given.
@@ -87,6 +90,7 @@ impl Default for RsyncOptions {
             compress: false,
             family: None,
             shell: Shell::default(),
+            program: None,
             dry_run: false,
             itemize: 0,
             stats: false,
@@ -229,6 +233,11 @@ impl RsyncOptions {
 
     pub(crate) fn contimeout(&mut self, value: Option<&[u8]>) -> Taken {
         self.contimeout = seconds(value)?;
+        Ok(())
+    }
+
+    pub(crate) fn rsync_path(&mut self, value: &[u8]) -> Taken {
+        self.program = Some(RemoteProgram::read(text(value)?));
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use transport::local::Follow;
 
 use crate::config::rsync::object::Dict;
 use crate::config::rsync::parsed::RsyncOptions;
+use crate::config::rsync::remote_program::RemoteProgram;
 use crate::config::rsync::row::OptionRow;
 use crate::config::rsync::{
     Param, Refusals, long_option, only_local, read_args, read_dict, rows, short_option, wanted,
@@ -94,7 +95,9 @@ fn each_option_does_what_it_says() {
         (&["-e", "ssh -p 5"], |w| w.shell.port = Some(5)),
         (&["-essh -p 5"], |w| w.shell.port = Some(5)),
         (&["--rsh=ssh -p 5"], |w| w.shell.port = Some(5)),
-        (&["--rsync-path", "sudo rsync", "--blocking-io", "-M--fake-super"], |_| {}),
+        (&["--rsync-path", "sudo rsync", "--blocking-io", "-M--fake-super"], |w| {
+            w.program = Some(RemoteProgram::Command("sudo backup_manager".to_owned()));
+        }),
         (&["--no-atimes", "--no-iconv", "--no-W", "--no-i-r"], |_| {}),
         (&["--files-from=/l", "-r"], |w| {
             (w.files_from, w.recursive) = (Some("/l".into()), true);

@@ -3,7 +3,7 @@
 use crate::config::rsync::row::OptionRow;
 
 const LOGGED: &str = "the log reports what a run does";
-const NO_RSYNC: &str = "no rsync runs on the other machine: the program reads it over SFTP";
+const NO_RSYNC: &str = "no rsync runs on the other machine";
 const NO_DAEMON: &str = "there is no rsync daemon; name the host in REMOTE_SRC_HOST and remove it";
 const ONE_WAY: &str = "a run writes a new snapshot, which gets its name when it is complete";
 const WRITES_OLDER: &str = "it would write into files that older snapshots share; remove it";
@@ -39,7 +39,13 @@ pub(crate) const ROWS: &[OptionRow] = &[
     )
     .short('e')
     .remote(),
-    OptionRow::no_effect("rsync-path", NO_RSYNC).with("PROGRAM"),
+    OptionRow::value(
+        "rsync-path",
+        "PROGRAM",
+        |w, value| w.rsync_path(value),
+        "a command before `rsync`, as in `sudo rsync`, starts the helper: `REMOTE_HELPER=\"sudo backup_manager\"`, if that is not set itself; a path alone has no effect",
+    )
+    .remote(),
     OptionRow::no_effect("remote-option", NO_RSYNC).short('M').with("OPT"),
     OptionRow::refused("max-alloc", "the program always bounds its memory; remove it").with("SIZE"),
     OptionRow::always("partial", "the next run resumes an interrupted one").no(),

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::ssh::connect::connect_error::ConnectError;
-use crate::ssh::event_loop::{Network, Scheduler};
+use crate::ssh::event_loop::{Network, Offers, Scheduler};
 use crate::ssh::options::ChannelLimit;
 
 /// A connection whose network thread runs, and the threads that deliver its answers.
@@ -22,7 +22,7 @@ pub(crate) struct Connected<C> {
 }
 
 impl<C> Connected<C> {
-    /// Starts the network thread, called `name`, and waits for the first connection. `commands` leads to the thread,
+    /// Starts the network thread, called `name`, and waits for the first connection; returns what its far end offers. `commands` leads to the thread,
     /// `delivery` are threads that end with it.
     ///
     /// # Errors
@@ -32,7 +32,7 @@ impl<C> Connected<C> {
         network: Network<T>,
         commands: UnboundedSender<C>,
         delivery: impl IntoIterator<Item = JoinHandle<()>>,
-    ) -> Result<Self, ConnectError>
+    ) -> Result<(Self, Offers<T>), ConnectError>
     where
         C: Send + 'static,
         T: Scheduler<Command = C>,
@@ -49,7 +49,7 @@ impl<C> Connected<C> {
         let threads = std::iter::once(thread).chain(delivery).collect();
         let this = Self { commands: Some(commands), quit, limit, threads: Mutex::new(threads) };
         match connected.recv() {
-            Ok(result) => result.map(|_| this),
+            Ok(result) => result.map(|offers| (this, offers)),
             Err(_) => Err(local(std::io::ErrorKind::BrokenPipe.into())),
         }
     }

@@ -117,7 +117,7 @@ impl Quit {
     }
 
     /// Waits until the thread must end.
-    async fn wanted(&self) {
+    pub(crate) async fn wanted(&self) {
         while !(self.stopped)() {
             tokio::select! {
                 () = self.notify.notified() => return,

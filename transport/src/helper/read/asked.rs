@@ -10,7 +10,7 @@ use engine::fs::XattrSelection;
 use crate::local::{Follow, depths};
 
 /// What a job wants of its source.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Asked {
     pub(crate) selection: XattrSelection,
     pub(crate) filters: Arc<Filters>,

@@ -31,6 +31,7 @@ use crate::helper::read::command::{Command, PendingQuery, Query, gone};
 use crate::helper::read::folder::{FolderHandle, Forget, HelperFolder, Numbers};
 use crate::helper::read::scheduler::HelperScheduler;
 use crate::helper::read::service::Helper;
+use crate::helper::version::Version;
 use crate::ssh::connected::Connected;
 use crate::ssh::event_loop::{Network, Quit};
 use crate::ssh::options::{ChannelLimit, Options};
@@ -48,6 +49,9 @@ pub struct HelperSource {
     asked: Arc<Asked>,
     connected: Connected<Command>,
     numbers: Numbers,
+    version: Version,
+    /// What the log says of it.
+    pub(crate) note: Option<String>,
 }
 
 impl HelperSource {
@@ -74,8 +78,20 @@ impl HelperSource {
         let scheduler = Box::new(move || HelperScheduler::new(to_scheduler, delivery, under_way));
         let quit = Quit::new(stopped);
         let network = Network { address, options, service, commands, quit, scheduler, wake };
-        let connected = Connected::start("helper-network", network, to_network, threads)?;
-        Ok(Self { asked, connected, numbers: Numbers::default() })
+        let (connected, greeting) =
+            Connected::start("helper-network", network, to_network, threads)?;
+        Ok(Self {
+            asked,
+            connected,
+            numbers: Numbers::default(),
+            version: greeting.version,
+            note: None,
+        })
+    }
+
+    /// The version of the far end.
+    pub(crate) fn version(&self) -> Version {
+        self.version
     }
 
     /// The number of channels that the host was observed to accept.

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use crate::helper::protocol::message::{Answer, Hello, Request};
 use crate::helper::protocol::{CONNECTION, PREAMBLE, PROTOCOL, frame};
 use crate::helper::read::asked::Asked;
+use crate::helper::version::Version;
 use crate::ssh::framing::Violation;
 use crate::ssh::service::{Service, Start};
 
 /// What the far end said of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Greeting;
+pub(crate) struct Greeting {
+    pub(crate) version: Version,
+}
 
 /// The far end: the command that starts it, and what is asked of it.
 pub(crate) struct Helper {
@@ -48,7 +51,9 @@ impl Service for Helper {
 
     fn read_hello(&self, frame: &[u8]) -> Result<Greeting, Violation> {
         match frame::read(frame) {
-            Ok((CONNECTION, Answer::Hello { protocol: PROTOCOL, .. }, [])) => Ok(Greeting),
+            Ok((CONNECTION, Answer::Hello { protocol: PROTOCOL, version, .. }, [])) => {
+                Ok(Greeting { version: Version::read(&version) })
+            }
             Ok((CONNECTION, Answer::Hello { .. }, [])) => {
                 Err(Violation("it speaks another version of the protocol"))
             }

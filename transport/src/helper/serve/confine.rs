@@ -40,9 +40,20 @@ impl Roots {
                 format!("--root {}: {error}", shown(path.as_os_str().as_bytes())),
             )
         };
+        let advice = |error: &io::Error| match error.kind() {
+            io::ErrorKind::NotFound => "create the folder, or correct the path in authorized_keys",
+            io::ErrorKind::PermissionDenied => "let this user enter the folders above it",
+            _ => "correct the path",
+        };
         let resolve = |path: &PathBuf| match path.is_absolute() {
-            true => path.canonicalize().map_err(|error| named(path, error)),
-            false => Err(named(path, io::Error::other("it must be an absolute path"))),
+            true => path.canonicalize().map_err(|error| {
+                let text = format!("{error}; {}", advice(&error));
+                named(path, io::Error::new(error.kind(), text))
+            }),
+            false => {
+                let text = "it must be an absolute path; write it from / on, such as --root /home";
+                Err(named(path, io::Error::other(text)))
+            }
         };
         Ok(Self(given.iter().map(resolve).collect::<io::Result<_>>()?))
     }

@@ -41,7 +41,9 @@ pub enum ServeError {
     #[error("{0}")]
     Root(io::Error),
     /// The kernel has Landlock and refuses to confine this process.
-    #[error("the kernel does not confine this process to the roots: {0}")]
+    #[error(
+        "the kernel does not confine this process to the roots: {0}; start it without a filter of system calls that refuses landlock_restrict_self(2)"
+    )]
     Confine(String),
     /// The system starts no thread.
     #[error("cannot start a thread: {0}")]

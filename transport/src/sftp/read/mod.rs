@@ -77,7 +77,7 @@ impl SftpSource {
         let scheduler = Box::new(move || ReadScheduler::new(delivery).limited(under_way));
         let quit = Quit::new(stopped);
         let network = Network { address, options, service: Sftp, commands, quit, scheduler, wake };
-        let connected = Connected::start("sftp-network", network, to_network, threads)?;
+        let (connected, _) = Connected::start("sftp-network", network, to_network, threads)?;
         Ok(Self { connected })
     }
 
