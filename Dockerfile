@@ -22,8 +22,11 @@ WORKDIR /src
 ARG CARGO_PROFILE_RELEASE_LTO
 ARG CARGO_PROFILE_RELEASE_CODEGEN_UNITS
 ARG CARGO_PROFILE_RELEASE_OPT_LEVEL
+# The program is fully static, so that it can copy itself to a remote host (REMOTE_HELPER=install). Cargo applies these flags only
+# to what is compiled for the named target, not to what runs during the build.
+ENV RUSTFLAGS="-C target-feature=+crt-static"
 COPY --from=manifests /src .
-RUN cargo build --release --locked --bin backup_manager
+RUN cargo build --release --locked --bin backup_manager --target "$(rustc -vV | sed -n 's/^host: //p')"
 
 FROM dependencies AS build
 ARG CARGO_PROFILE_RELEASE_LTO
@@ -32,9 +35,14 @@ ARG CARGO_PROFILE_RELEASE_OPT_LEVEL
 COPY . .
 # The files have the times of the checkout. Cargo compiles only what is newer than the empty sources.
 RUN find . -name target -prune -o -name '*.rs' -exec touch {} + \
-    && cargo build --release --locked --bin backup_manager \
-    && mv target/release/backup_manager / \
+    && host=$(rustc -vV | sed -n 's/^host: //p') \
+    && cargo build --release --locked --bin backup_manager --target "$host" \
+    && mv "target/$host/release/backup_manager" / \
     && rm -rf target
+# For hosts with another machine than this image the image has what `make helpers` put into deploy/helpers. Building it here would
+# double the time of the build.
+RUN mkdir -p deploy/helpers && chmod 755 deploy/helpers/* 2>/dev/null; mv deploy/helpers / \
+    && ln -sf /usr/local/bin/backup_manager "/helpers/backup_manager-$(uname -m)-linux"
 
 FROM debian:bookworm-slim
 LABEL org.opencontainers.image.title="backup_manager" \
@@ -50,6 +58,7 @@ RUN apt-get update \
     && chmod 711 /root
 
 COPY --from=build /backup_manager /usr/local/bin/
+COPY --from=build /helpers/ /usr/libexec/backup_manager/
 
 # Where nothing is mounted at /backups, an anonymous volume keeps the snapshots after the container ended. The daemon warns.
 VOLUME ["/config", "/backups"]

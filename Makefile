@@ -17,7 +17,7 @@ BUILT = $(TARGET)/$(1)-unknown-linux-gnu/release/backup_manager
 SOURCE_DATE_EPOCH ?= $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
 
 .DELETE_ON_ERROR:
-.PHONY: help dist clean tools binaries empty
+.PHONY: help dist helpers clean tools binaries empty
 
 ## help: these lines
 help:
@@ -28,9 +28,14 @@ dist: $(TARBALLS)
 	cd $(DIST) && sha256sum *backup*manager* >SHA256SUMS
 	@cat $(DIST)/SHA256SUMS
 
+## helpers: the static binaries for the image to copy to remote hosts (REMOTE_HELPER=install), into deploy/helpers
+helpers: binaries
+	mkdir -p deploy/helpers
+	$(foreach arch,$(ARCHS),cp $(call BUILT,$(arch)) deploy/helpers/backup_manager-$(arch)-linux && ) true
+
 ## clean: remove what dist made
 clean:
-	rm -rf $(DIST)
+	rm -rf $(DIST) deploy/helpers
 
 # Names every tool that is missing, before anything is built or removed.
 tools:
@@ -57,15 +62,17 @@ empty: binaries
 	mkdir -p $(DIST)
 
 $(TARBALLS): $(DIST)/backup_manager-$(VERSION)-%-linux.tar.gz: empty
-	mkdir -p $(STEM)/completions $(STEM)/man
+	mkdir -p $(STEM)/completions $(STEM)/man $(STEM)/libexec/backup_manager
 	for shell in bash zsh fish; do \
 	  $(call BUILT,$(HOST)) completions $$shell >$(STEM)/completions/backup_manager.$$shell || exit; \
 	done
 	$(call BUILT,$(HOST)) man --dir $(STEM)/man
 	cp -R README.md ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md RELIABILITY.md SECURITY.md LICENSE-APACHE LICENSE-MIT docs \
 	  backup_manager.example.toml docker-compose.yml deploy $(STEM)/
-	rm -r $(STEM)/deploy/packages
+	rm -rf $(STEM)/deploy/packages $(STEM)/deploy/helpers
 	cp $(call BUILT,$*) $(STEM)/
+	$(foreach arch,$(filter-out $*,$(ARCHS)),cp $(call BUILT,$(arch)) $(STEM)/libexec/backup_manager/backup_manager-$(arch)-linux && ) \
+	ln $(STEM)/backup_manager $(STEM)/libexec/backup_manager/backup_manager-$*-linux
 	tar -C $(DIST) --sort=name --owner=0 --group=0 --numeric-owner --mtime=@$(SOURCE_DATE_EPOCH) \
 	  -czf $@ $(notdir $(STEM))
 	SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) bash deploy/packages/build.sh $(STEM) $* $(VERSION) $(DIST) $(KINDS)

@@ -26,13 +26,19 @@ lay_out() {
     for file in "$doc"/man/*.1; do
         gzip -9n <"$file" >"$man/$(basename "$file").gz"
     done
-    rm -r "$doc/completions" "$doc/man"
+    mkdir -p "$root/usr/libexec/backup_manager"
+    for file in "$doc"/libexec/backup_manager/*; do
+        [ ! -e "$file" ] || mv "$file" "$root/usr/libexec/backup_manager/"
+    done
+    # The program for the machine of the package is in it once.
+    ln -sf ../../bin/backup_manager "$root/usr/libexec/backup_manager/backup_manager-$arch-linux"
+    rm -rf "$doc/completions" "$doc/man" "$doc/libexec"
     find "$doc/deploy" -type f -exec sed -i 's,/usr/local/bin/backup_manager,/usr/bin/backup_manager,g' {} +
     cp "$doc"/deploy/systemd/* "$units/"
     cp "$here/copyright" "$doc/copyright"
     find "$root" -type d -exec chmod 755 {} +
     find "$root" -type f -exec chmod 644 {} +
-    chmod 755 "$root/usr/bin/backup_manager"
+    chmod 755 "$root/usr/bin/backup_manager" "$root"/usr/libexec/backup_manager/*
     find "$root" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 }
 

@@ -99,6 +99,9 @@ fn over_sftp(host: &Remote, why: &str, follow: Follow, log: &JobLog) -> Result<(
     }
     let mut what =
         format!("{address} is read over SFTP, as it runs no backup_manager serve: {why}");
+    if host.helper == RemoteHelper::Auto {
+        what.push_str("; REMOTE_HELPER=install copies it there");
+    }
     let lost = &host.without_effect_over_sftp;
     if !lost.is_empty() {
         what.push_str(&format!("; rsync options without effect: {}", lost.join(", ")));

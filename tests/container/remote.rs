@@ -1,7 +1,7 @@
 //! The source is a second container with sshd, on the network that compose creates.
 
 use std::fs;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 use std::process::Command;
 
@@ -110,4 +110,16 @@ fn a_host_on_the_compose_network_is_backed_up_as_soon_as_it_is_up() {
     let kept = fs::read(inside(&newest, "/srv/source/folder/large".as_ref())).unwrap();
     assert!(kept == fs::read(source.join("folder/large")).unwrap());
     container.wait_for_log("nothing to do", TICK);
+
+    // The image copies its program to the other container, and keeps what SFTP does not carry.
+    fs::hard_link(source.join("file"), source.join("second name")).unwrap();
+    let settings = ["-e", "REMOTE_HELPER=install", "-e", "BACKUP_NAME_PREFIX=helper"];
+    let settings = settings.map(str::to_owned);
+    let options: Vec<_> = options.into_iter().chain(settings).collect();
+    engine.run(&options, &["run"]).assert_code(0).assert_says("backup_manager was copied there");
+    let newest = History::new(&backups, "helper").newest();
+    let kept =
+        |name: &str| fs::metadata(inside(&newest, &Path::new("/srv/source").join(name))).unwrap();
+    assert_eq!(kept("file").ino(), kept("second name").ino());
+    assert_eq!(kept("file").mtime_nsec(), fs::metadata(source.join("file")).unwrap().mtime_nsec());
 }

@@ -86,6 +86,25 @@ fn binaries_are_static_and_stripped() {
     }
 }
 
+/// Checks that `helpers` has the binary for each architecture that was built, for `REMOTE_HELPER=install`, and that it
+/// starts.
+pub(crate) fn assert_helpers(dist: &Path, helpers: &Path) {
+    for arch in ["x86_64", "aarch64"] {
+        let Some(binary) = binary(dist, arch) else { continue };
+        let helper = helpers.join(format!("backup_manager-{arch}-linux"));
+        assert!(fs::read(&helper).expect("a helper") == fs::read(binary).expect("a binary"));
+        let emulator = format!("qemu-{arch}-static");
+        let run = match arch == std::env::consts::ARCH {
+            true => Run::new(&helper),
+            false if need::tool(&emulator).is_ok() => Run::new(&emulator).arg(&helper),
+            // Another test says that the emulator is missing.
+            false => continue,
+        };
+        let version = run.arg("--version").expect(0).stdout;
+        assert_eq!(version.trim(), format!("backup_manager {}", env!("CARGO_PKG_VERSION")));
+    }
+}
+
 /// Every tarball, unpacked: the folder, and the name of the one folder in it.
 pub(crate) fn unpacked(folder: &Path) -> Vec<(Scratch, String)> {
     let names = ["x86_64", "aarch64"].iter().filter_map(|arch| binary(folder, arch));
@@ -141,4 +160,5 @@ fn tarballs_hold_what_an_installation_needs_and_have_the_sums_they_say() {
         assert!(found.contains(text), "{file}: {found}");
     }
     assert_eq!(fs::read(top.join("backup_manager")).unwrap(), fs::read(&program).unwrap());
+    assert_helpers(&folder, &top.join("libexec/backup_manager"));
 }

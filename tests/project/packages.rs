@@ -9,7 +9,7 @@ use fixtures::need::Missing;
 use fixtures::run::Run;
 use fixtures::scratch::Scratch;
 
-use crate::dist::{dist, unpacked};
+use crate::dist::{assert_helpers, dist, unpacked};
 use crate::documents::dead_links;
 
 const NAME: &str = "ism1-backup-manager";
@@ -66,6 +66,7 @@ fn each_package_is_for_its_architecture_and_belongs_to_root() {
         let files = Scratch::new();
         Run::new("dpkg-deb").arg("-x").arg(&deb).arg(files.path()).expect(0);
         assert_eq!(dead_links(&files.join("usr/share/doc").join(NAME)), [""; 0]);
+        assert_helpers(&folder, &files.join("usr/libexec/backup_manager"));
         let listed = fs::read_to_string(folder.join("SHA256SUMS")).unwrap();
         for path in [&deb, &package(&folder, "rpm", arch)] {
             let name = path.file_name().unwrap().to_str().unwrap();
@@ -181,6 +182,8 @@ fn installed_upgraded_removed(image: &str, manager: &Manager) {
     assert_eq!(shell(&format!("{} {NAME}", manager.version)), OLDER);
     assert_eq!(called(), "daemon-reload", "nothing is enabled or started");
     assert_eq!(shell("backup_manager --version"), format!("backup_manager {VERSION}"));
+    let helper = format!("/usr/libexec/backup_manager/backup_manager-{arch}-linux --version");
+    assert_eq!(shell(&helper), format!("backup_manager {VERSION}"));
     shell(
         "gzip -t /usr/share/man/man1/backup_manager.1.gz /usr/share/man/man1/backup_manager-*.1.gz",
     );

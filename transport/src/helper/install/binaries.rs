@@ -74,7 +74,8 @@ impl Binaries {
         let beside = std::env::current_exe().ok();
         let beside = beside.as_deref().and_then(Path::parent).and_then(Path::parent);
         let folders = beside.map(|top| top.join("libexec/backup_manager"));
-        let folders: Vec<_> = folders.into_iter().chain([PathBuf::from(SHIPPED)]).collect();
+        let mut folders: Vec<_> = folders.into_iter().chain([PathBuf::from(SHIPPED)]).collect();
+        folders.dedup();
         let shipped = folders.iter().flat_map(|folder| {
             MACHINES.iter().filter_map(|machine| {
                 let path = folder.join(format!("backup_manager-{machine}-linux"));
