@@ -1,7 +1,8 @@
 #!/bin/bash
 # Runs the tests in groups and prints how long each group took. Fails when one failed, after the others have run.
 # usage: groups.sh [--beside COMMAND] GROUP...
-# A GROUP is a folder of tests/, or `units` for the tests that lie beside the code. Two groups run at a time, because tests mostly
+# A GROUP is a folder of tests/, `units` for the tests that lie beside the code, or `over-helper` for those tests of `remote` whose
+# outcome depends on how the host is read: once more, through the helper. Two groups run at a time, because tests mostly
 # wait. The group `container`, which builds an image and then waits for full minutes, runs beside them, and so does COMMAND, which
 # builds what the group `project` tests. `container` takes longest and so gets the processor first.
 set -uo pipefail
@@ -39,6 +40,10 @@ units() {
 group() {
     case $1 in
         units) units ;;
+        over-helper)
+            TEST_REMOTE_HELPER=self "${cargo[@]}" --test remote -- --test-threads "$threads" \
+                entries:: lost:: network_faults:: options:: snapshots:: unruly::
+            ;;
         container) "${cargo[@]}" --test container -- --test-threads 16 ;;
         *) "${cargo[@]}" --test "$1" -- --test-threads "$threads" ;;
     esac

@@ -100,7 +100,7 @@ fn a_line_that_is_cut_at_random_does_not_show_in_the_snapshot() {
         running.wait().assert_code(0);
         println!("seed {seed}: {cuts} cuts");
         assert!(cuts > 0);
-        scene.stage.assert_newest_is_source(Judge::sftp());
+        scene.stage.assert_newest_is_source(Judge::remote());
         assert_untouched(&first, &before);
     }
 }
@@ -122,7 +122,7 @@ fn either_process_of_the_connection_may_be_killed() {
         }
     }
     running.wait().assert_code(0);
-    scene.stage.assert_newest_is_source(Judge::sftp());
+    scene.stage.assert_newest_is_source(Judge::remote());
 }
 
 /// The most data that is requested and not stored when a connection breaks, and so requested again.
@@ -140,7 +140,7 @@ fn a_large_file_goes_on_where_the_line_broke() {
     scene.after(&mut running, 100 * MIB);
     assert!(scene.line.cut() > 0);
     running.wait().assert_code(0);
-    scene.stage.assert_newest_is_source(Judge::sftp());
+    scene.stage.assert_newest_is_source(Judge::remote());
     let all = scene.received();
     println!("{} of {} MiB were sent", all / MIB, size / MIB);
     assert!(all < size + LOST, "{all} bytes were sent of a file of {size}");
@@ -181,7 +181,7 @@ fn a_large_file_goes_on_where_an_earlier_run_ended_unless_it_has_changed() {
         stopped_in_the_middle(signal, code);
         let before = scene.received();
         scene.run().expect(0).assert_says("the copy continues from there");
-        scene.stage.assert_newest_is_source(Judge::sftp());
+        scene.stage.assert_newest_is_source(Judge::remote());
         let rest = scene.received() - before;
         println!("{} of {} MiB were sent by the second run", rest / MIB, size / MIB);
         assert!(rest < size - part + LOST, "{rest} bytes were sent by the second run");
@@ -192,14 +192,14 @@ fn a_large_file_goes_on_where_an_earlier_run_ended_unless_it_has_changed() {
     // The same size as before.
     big_file(&large, size, 6);
     scene.run().expect(0);
-    scene.stage.assert_newest_is_source(Judge::sftp());
+    scene.stage.assert_newest_is_source(Judge::remote());
     // The same time too, which does not count with --checksum.
     scene.stage.sh("touch -d @1700000000 large");
     stopped_in_the_middle(Signal::TERM, 143);
     big_file(&large, size, 7);
     scene.stage.sh("touch -d @1700000000 large");
     scene.run().rsync(&["--checksum"]).expect(0);
-    scene.stage.assert_newest_is_source(Judge::sftp());
+    scene.stage.assert_newest_is_source(Judge::remote());
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn a_line_that_stalls_is_given_up_and_taken_up_again() {
     assert!(running.until(|| scene.line.connections() > connections), "it connects anew");
     scene.line.resume();
     running.wait().assert_code(0);
-    scene.stage.assert_newest_is_source(Judge::sftp());
+    scene.stage.assert_newest_is_source(Judge::remote());
 }
 
 /// Five attempts with pauses of 1, 2, 4, 8 and 16 seconds take half a minute.
@@ -238,7 +238,7 @@ fn a_host_that_does_not_come_back_leaves_an_incomplete_snapshot_for_the_next_run
     scene.line.refuse(false);
     scene.server.start();
     scene.run().expect(0);
-    scene.stage.assert_newest_is_source(Judge::sftp());
+    scene.stage.assert_newest_is_source(Judge::remote());
     assert_untouched(&first, &before);
     assert!(scene.stage.history().incomplete().is_empty());
 }
@@ -253,7 +253,7 @@ fn an_sshd_that_is_restarted_meanwhile_is_found_again() {
     let done = running.wait();
     done.assert_code(0);
     done.assert_says(" was lost: ").assert_says("; connecting again");
-    scene.stage.assert_newest_is_source(Judge::sftp());
+    scene.stage.assert_newest_is_source(Judge::remote());
 }
 
 #[test]

@@ -74,7 +74,7 @@ impl Line {
             assert_eq!(stage.history().complete().len(), 1, "it is not complete");
             self.run(&stage).expect(0);
         }
-        stage.assert_newest_is_source(Judge::sftp());
+        stage.assert_newest_is_source(Judge::remote());
         assert_untouched(&first, &before);
         assert!(stage.history().incomplete().is_empty());
         (done.code == 0, flipped)
@@ -146,5 +146,5 @@ fn an_sshd_that_is_killed_again_and_again_is_made_up_for() {
         assert!(line.server.break_connections() > 0);
     }
     running.wait().assert_code(0);
-    stage.assert_newest_is_source(Judge::sftp());
+    stage.assert_newest_is_source(Judge::remote());
 }

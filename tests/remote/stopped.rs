@@ -60,7 +60,7 @@ fn signals_stop_a_run_at_once_and_the_next_one_goes_on() {
         assert_eq!(stage.history().incomplete().len(), 1, "it can be resumed");
     }
     run.expect(0);
-    stage.assert_newest_is_source(Judge::sftp());
+    stage.assert_newest_is_source(Judge::remote());
     assert_untouched(&first, &before);
     let report = stage.history().report(&stage.history().newest());
     assert_eq!(report["resumed"], true);
@@ -103,7 +103,7 @@ fn a_killed_run_takes_its_ssh_with_it() {
     running.wait().assert_code(137);
     soon(Duration::from_secs(5), "ssh ends", || server.clients().is_empty());
     run.expect(0);
-    stage.assert_newest_is_source(Judge::sftp());
+    stage.assert_newest_is_source(Judge::remote());
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn killed_again_and_again_it_completes() {
         kills += 1;
     }
     println!("{kills} kills");
-    stage.assert_newest_is_source(Judge::sftp());
+    stage.assert_newest_is_source(Judge::remote());
     assert_untouched(&first, &before);
     assert!(stage.history().incomplete().is_empty());
 }

@@ -33,7 +33,7 @@ fn a_file_that_never_stands_still_is_kept_as_last_read_and_listed() {
     let copy = stage.inside(&stage.history().newest()).join("growing");
     assert!(fs::metadata(copy).unwrap().len() >= 30_000_000);
     server.reached_by(stage.run()).expect(0);
-    stage.assert_newest_is_source(Judge::sftp());
+    stage.assert_newest_is_source(Judge::remote());
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn files_that_grow_shrink_or_are_replaced_are_caught_up_by_the_next_run() {
     std::thread::sleep(Duration::from_millis(1_100));
     stage.sh("find . -type f -exec touch {} +");
     server.reached_by(stage.run()).expect(0);
-    stage.assert_newest_is_source(Judge::sftp());
+    stage.assert_newest_is_source(Judge::remote());
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn files_and_folders_that_vanish_are_no_errors() {
     };
     repeat_while(remove, || server.reached_by(stage.run()).done()).assert_code(0);
     server.reached_by(stage.run()).arg("--accept-shrink").expect(0);
-    stage.assert_newest_is_source(Judge::sftp());
+    stage.assert_newest_is_source(Judge::remote());
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn a_fifo_in_the_place_of_a_file_blocks_nobody_for_ever() {
     // A server process that waits at a fifo outlives its connection.
     stage.sh("for each in *; do if [ -p \"$each\" ]; then : <>\"$each\"; fi; done");
     server.reached_by(stage.run()).expect(0);
-    stage.assert_newest_is_source(Judge::sftp());
+    stage.assert_newest_is_source(Judge::remote());
 }
 
 /// SFTP opens files by path, so a folder that was replaced by a symlink leads outside. Only users

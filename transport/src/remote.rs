@@ -63,12 +63,6 @@ fn found(names: &[String]) -> String {
     )
 }
 
-/// Whether the host may be read over SFTP after this failure. ssh does not tell a helper that a signal ended from a
-/// host that closed the connection.
-fn may_be_the_helper(error: &ConnectError) -> bool {
-    error.is_about_service() || matches!(error, ConnectError::Closed { .. })
-}
-
 /// Why there is no helper.
 enum NoHelper {
     Connect(ConnectError),
@@ -88,7 +82,7 @@ fn installed(
     let older = match connect(found(&names)) {
         Ok(source) if source.version() >= Version::own() => return Ok(source),
         Ok(source) => Some(source),
-        Err(error) if may_be_the_helper(&error) => None,
+        Err(error) if error.is_about_service() => None,
         Err(error) => return Err(NoHelper::Connect(error)),
     };
     let copied = install(address, options, &binaries, stopped);
@@ -152,7 +146,7 @@ impl RemoteSource {
             match started {
                 Ok(source) => return Ok(Self::Helper(source)),
                 Err(NoHelper::NotInstalled(why)) => why_not = Some(why.to_string()),
-                Err(NoHelper::Connect(error)) if may_be_the_helper(&error) => {
+                Err(NoHelper::Connect(error)) if error.is_about_service() => {
                     why_not = Some(error.to_string());
                 }
                 Err(NoHelper::Connect(error)) => return Err(error),

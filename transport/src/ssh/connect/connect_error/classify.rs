@@ -83,6 +83,13 @@ impl ConnectError {
             let said = said(&String::from_utf8_lossy(stderr));
             return Self::CommandFailed { said: format!("{said} (exit status {code})") };
         }
+        // ssh has no message and no status of its own for a command that a signal ended. It does have one for a
+        // connection that ended.
+        if start.is_command() && status == Some(255) && stderr.is_empty() {
+            return Self::CommandFailed {
+                said: "it ended without a word, as by a signal".to_owned(),
+            };
+        }
         let fault = Self::from_ssh(stderr, address, limit);
         let Self::Ssh { said } = fault else { return fault };
         match status {
@@ -272,7 +279,7 @@ mod tests {
             ("exec request failed on channel 0\n", 255, true),
             ("me@nas: Permission denied (publickey).\n", 255, false),
             ("ssh: connect to host nas port 22: Connection refused\n", 255, false),
-            ("", 255, false),
+            ("", 255, true),
         ] {
             let fault = ended(words, Some(status));
             assert_eq!(fault.is_about_service(), is_about_service, "{fault}");
