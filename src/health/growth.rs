@@ -73,6 +73,7 @@ mod tests {
                 boot: None,
                 seconds: 1.0,
                 time_granularity_ns: 1,
+                connection: None,
                 read_since: None,
                 host: None,
                 roots: Vec::new(),

@@ -199,7 +199,7 @@ impl Work {
         close(connected);
         drop(ticker);
         if let (true, Ok(forecast)) = (job.wanted.stats && form == DryRunFormat::Text, &forecast) {
-            changes.heading(&stats(&forecast.counts));
+            changes.heading(&stats(&forecast.counts, None));
         }
         let written = changes.finish(forecast.as_ref().ok(), self.accept.shrink);
         let exit = match forecast {
@@ -296,7 +296,7 @@ fn completed(log: &JobLog, job: &NamedJob, report: &Report, monitor: &LogMonitor
         event(json!({"event": "completed", "report": fields(report), "snapshots": complete}));
     let mut below = summary(report, monitor.problems(), after);
     if job.wanted.stats {
-        below.push_str(&stats(counts));
+        below.push_str(&stats(counts, report.connection.as_ref()));
     }
     log.log(Level::INFO, &message, fields, &below);
     if problems == 0 {

@@ -13,7 +13,7 @@ use crate::health::{failures, killed, newest, unread_since};
 use crate::term::colour::{Palette, Style};
 use crate::term::local_time;
 use crate::term::units::{bytes, count, counted, duration};
-use crate::ui::summary::table;
+use crate::ui::summary::{line, table};
 
 /// The displayed state of one job.
 #[derive(Debug)]
@@ -97,6 +97,7 @@ impl JobState {
         rows.extend(damage(look).map(|damage| ("damage", damage)));
         rows.extend(self.unread(look).map(|unread| ("not read", unread)));
         rows.push(("last run", last_run(look)));
+        rows.extend(line_of(look).map(|line| ("line", line)));
         rows.push(("last verify", last_verify(look)));
         rows.extend(self.next().map(|next| ("next", next)));
         if let Some(space) = look.space {
@@ -217,6 +218,7 @@ impl JobState {
             "newest_age_seconds": newest.map(|(_, age)| age.num_seconds()),
             "other_prefixes": others(look),
             "host": look.reports.last().and_then(|report| report.host.clone()),
+            "connection": look.reports.last().and_then(|report| report.connection),
             "sources": look.reports.last().map(sources),
             "snapshots": look.history.complete.len(),
             "damaged": look.damaged.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -304,6 +306,11 @@ fn last_run(look: &Look) -> String {
         text = format!("{text} ({} failed in a row)", status.failures_in_a_row);
     }
     text
+}
+
+/// How the run of the newest snapshot with a report read its remote host.
+fn line_of(look: &Look) -> Option<String> {
+    look.reports.last().and_then(|report| report.connection.as_ref()).map(line)
 }
 
 fn shown(time: TimeDelta) -> String {

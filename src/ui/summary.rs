@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 
 use engine::Report;
 use engine::monitor::Instead;
+use engine::source::ConnectionReport;
 
 use crate::term::units::{bytes, count, counted, duration};
 
@@ -108,6 +109,7 @@ pub(crate) fn summary(
         let (files, read) = (counted(counts.compared, "file", "files"), counts.bytes_compared);
         rows.push(("compared", format!("{files}, {}, not changed", bytes(read))));
     }
+    rows.extend(report.connection.as_ref().map(|connection| ("line", line(connection))));
     rows.push(("saved", bytes(counts.bytes_saved)));
     rows.push(("new on disk", bytes(counts.bytes_stored)));
     if counts.link_fallbacks > 0 {
@@ -136,6 +138,12 @@ pub(crate) fn summary(
     table(&rows)
 }
 
+/// Formats a connection as `helper, 3.0 MiB received, 1000 B sent`.
+pub(crate) fn line(connection: &ConnectionReport) -> String {
+    let ConnectionReport { transport, sent, received } = connection;
+    format!("{}, {} received, {} sent", transport.name(), bytes(*received), bytes(*sent))
+}
+
 /// Formats rows of a label and a text, with the texts aligned.
 pub(crate) fn table(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
@@ -145,6 +153,7 @@ pub(crate) fn table(rows: &[(&str, String)]) -> String {
 #[cfg(test)]
 mod tests {
     use engine::repository::Counts;
+    use engine::source::Transport;
 
     use super::*;
 
@@ -175,6 +184,11 @@ mod tests {
             seconds: 200.0,
             time_granularity_ns: 1,
             host: None,
+            connection: Some(ConnectionReport {
+                transport: Transport::Helper,
+                sent: 1000,
+                received: 3 << 20,
+            }),
             read_since: None,
             roots: Vec::new(),
             dropped: Vec::new(),
@@ -195,6 +209,7 @@ mod tests {
   unchanged      1,199, 1,100 linked
   deleted        0
   copied         1 file, 2.0 KiB
+  line           helper, 3.0 MiB received, 1000 B sent
   saved          5.0 MiB
   new on disk    4.0 KiB
   problems       2 carried forward from the snapshot before, 1 missing

@@ -90,3 +90,35 @@ fn doctor_says_how_the_host_is_read_and_which_line_limits_the_key() {
     let over = doctor("no-such-program");
     over.assert_says("offers SFTP").assert_says("it runs no backup_manager (");
 }
+
+#[test]
+fn reports_name_the_transport_and_the_bytes_on_the_line() {
+    let server = need!(Sshd::serving(Subsystem::Internal));
+    let of_host = Stage::with(BIN, &Tree::new().file("file", ""));
+    let last = |stage: &Stage| {
+        let newest = stage.history().newest();
+        let newest = newest.file_name().unwrap().to_str().unwrap();
+        let mut reports = stage.history().reports().into_iter();
+        reports.find(|report| report["snapshot"] == newest).unwrap()
+    };
+    let of_this_machine = stage();
+    of_this_machine.take();
+    assert_eq!(last(&of_this_machine).get("connection"), None);
+    for (helper, transport) in [("auto", "helper"), ("off", "sftp")] {
+        of_host.sh("head -c 300000 /dev/urandom >file");
+        let run = match helper {
+            "auto" => run(&server, &of_host),
+            _ => server.reached_by(of_host.run()).env("REMOTE_HELPER", helper),
+        };
+        let done = run.rsync(&["-W", "--stats"]).expect(0);
+        done.assert_says(&format!("line           {transport}, "))
+            .assert_says("Total bytes received: ");
+        let connection = &last(&of_host)["connection"];
+        assert_eq!(connection["transport"], transport, "{connection}");
+        let bytes = |key: &str| connection[key].as_u64().unwrap();
+        assert!((300_000..330_000).contains(&bytes("received")), "{connection}");
+        assert!((1..30_000).contains(&bytes("sent")), "{connection}");
+        let shown = of_host.look("status").expect(0);
+        shown.assert_says(&format!("{transport}, "));
+    }
+}

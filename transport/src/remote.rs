@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine::entry::{Entry, Meta, Time};
-use engine::source::{Answers, ContentSink, Crossing, ListSink, Root, Wanted};
+use engine::source::{Answers, ConnectionReport, ContentSink, Crossing, ListSink, Root, Wanted};
 use engine::{Preserve, Source, SourceError};
 
 use crate::helper::install::binaries::Binaries;
@@ -241,6 +241,13 @@ impl Source for RemoteSource {
         match self {
             Self::Helper(source) => source.clock(),
             Self::Sftp(source, _) => source.clock(),
+        }
+    }
+
+    fn connection(&self) -> Option<ConnectionReport> {
+        match self {
+            Self::Helper(source) => source.connection(),
+            Self::Sftp(source, _) => source.connection(),
         }
     }
 

@@ -44,6 +44,10 @@ impl Source for Shaky {
         Answers::Later { folders: 100, files: 100 }
     }
 
+    fn connection(&self) -> Option<engine::source::ConnectionReport> {
+        self.source.connection()
+    }
+
     fn reports(&self, keep: engine::Preserve) -> engine::Preserve {
         keep
     }

@@ -9,7 +9,9 @@ use crate::entry::preserve::Preserve;
 use crate::entry::{Batch, Entry, Meta, Time};
 use crate::source::metadata_map::MetadataMap;
 use crate::source::rate_limit::RateLimit;
-use crate::source::{Answers, ContentSink, Crossing, ListSink, Root, Source, SourceError, Wanted};
+use crate::source::{
+    Answers, ConnectionReport, ContentSink, Crossing, ListSink, Root, Source, SourceError, Wanted,
+};
 
 /// A source whose metadata passes through a [`MetadataMap`] and whose content passes through a
 /// [`RateLimit`].
@@ -52,6 +54,10 @@ impl<S: Source> Source for MappedSource<S> {
 
     fn clock(&self) -> Option<Time> {
         self.source.clock()
+    }
+
+    fn connection(&self) -> Option<ConnectionReport> {
+        self.source.connection()
     }
 
     fn root(&self, path: &Path) -> Result<Root<S::Folder>, SourceError> {

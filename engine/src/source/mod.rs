@@ -7,12 +7,14 @@
 //! Folders are handles; below a root, a request names only single path components.
 
 pub(crate) mod check_roots;
+pub(crate) mod connection;
 pub(crate) mod files_from;
 pub(crate) mod mapped;
 pub(crate) mod metadata_map;
 pub(crate) mod rate_limit;
 pub(crate) mod rule_files;
 
+pub use self::connection::{ConnectionReport, Transport};
 pub use self::files_from::Selection;
 pub use self::metadata_map::{Chmod, Ids, Mapping, MetadataMap};
 pub use self::rate_limit::RateLimit;
@@ -64,6 +66,10 @@ pub trait Source: Send + Sync + 'static {
     fn clock(&self) -> Option<Time> {
         Some(crate::entry::racy::clock())
     }
+
+    /// How a remote host is reached, and the bytes on the line so far; `None` for folders of this
+    /// machine. There is no default, because a wrapper that forgot to forward it would report none.
+    fn connection(&self) -> Option<ConnectionReport>;
 
     /// Opens the tree at the absolute path `path`. A symlink to a folder or file is followed here
     /// and nowhere else. A local source follows it only when no other user can have created it.

@@ -24,7 +24,9 @@ use engine::fs::stat;
 use engine::fs::untrusted;
 use engine::fs::xattrs;
 use engine::leads_out;
-use engine::source::{Answers, BATCH, ContentSink, Crossing, ListSink, Root, Wanted};
+use engine::source::{
+    Answers, BATCH, ConnectionReport, ContentSink, Crossing, ListSink, Root, Wanted,
+};
 use engine::threads::unpoisoned;
 use engine::{Preserve, Source, SourceError};
 use rustix::io::Errno;
@@ -232,6 +234,10 @@ impl Source for LocalSource {
 
     fn reports(&self, keep: Preserve) -> Preserve {
         keep
+    }
+
+    fn connection(&self) -> Option<ConnectionReport> {
+        None
     }
 
     fn root(&self, path: &Path) -> Result<Root<LocalFolder>, SourceError> {

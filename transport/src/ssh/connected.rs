@@ -4,19 +4,21 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use engine::source::{ConnectionReport, Transport};
 use engine::threads::{lock, unpoisoned};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::ssh::connect::connect_error::ConnectError;
 use crate::ssh::event_loop::{Network, Offers, Scheduler};
-use crate::ssh::options::ChannelLimit;
+use crate::ssh::options::{ChannelLimit, Traffic};
 
 /// A connection whose network thread runs, and the threads that deliver its answers.
 pub(crate) struct Connected<C> {
     commands: Option<UnboundedSender<C>>,
     quit: Arc<Notify>,
     limit: ChannelLimit,
+    traffic: Traffic,
     /// The network thread is the first.
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -41,13 +43,15 @@ impl<C> Connected<C> {
         let local = |error| ConnectError::Local { action: "start a thread", error };
         let quit = Arc::clone(&network.quit.notify);
         let limit = network.options.channel_limit.clone();
+        let traffic = network.options.traffic.clone();
         let (ready, connected) = sync_channel(1);
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || network.run(&ready))
             .map_err(local)?;
         let threads = std::iter::once(thread).chain(delivery).collect();
-        let this = Self { commands: Some(commands), quit, limit, threads: Mutex::new(threads) };
+        let this =
+            Self { commands: Some(commands), quit, limit, traffic, threads: Mutex::new(threads) };
         match connected.recv() {
             Ok(result) => result.map(|offers| (this, offers)),
             Err(_) => Err(local(std::io::ErrorKind::BrokenPipe.into())),
@@ -57,6 +61,12 @@ impl<C> Connected<C> {
     /// The number of channels that the host was observed to accept.
     pub(crate) fn channel_limit(&self) -> &ChannelLimit {
         &self.limit
+    }
+
+    /// The bytes on the line so far, for a far end that is a `transport`.
+    pub(crate) fn report(&self, transport: Transport) -> ConnectionReport {
+        let (sent, received) = self.traffic.get();
+        ConnectionReport { transport, sent, received }
     }
 
     /// Ends the connection; any thread may call it.

@@ -319,7 +319,7 @@ impl<'a, T: Scheduler> Serving<'a, T> {
         // Dropping the set aborts all tasks.
         let mut tasks = JoinSet::new();
         let apart = connection.keeps_channels_apart(&**service, &first.offers);
-        self.begin(first, apart, &mut tasks);
+        self.begin(first.counted(&options.traffic), apart, &mut tasks);
         let (mut opening, mut open, began) = (1 + further.len(), 1, Instant::now());
         let mut refused: Option<Instant> = None;
         let mut tick = interval(POLL.min(options.answer_timeout / 4));
@@ -346,7 +346,7 @@ impl<'a, T: Scheduler> Serving<'a, T> {
                             continue;
                         }
                         open += 1;
-                        self.begin(channel, apart, &mut tasks);
+                        self.begin(channel.counted(&options.traffic), apart, &mut tasks);
                     }
                     Ok(Err(NotOpened::NotKnown)) => opening -= 1,
                     Ok(Err(NotOpened::NoWay | NotOpened::Broken)) => {}
@@ -396,7 +396,7 @@ impl<'a, T: Scheduler> Serving<'a, T> {
     fn begin(&self, channel: OpenedChannel<Offers<T>>, apart: bool, tasks: &mut JoinSet<()>) {
         let (to, from, frames, session) =
             (Rc::new(channel.to), channel.from, channel.frames, channel.session);
-        let outbox = Outbox::new(Rc::clone(&to));
+        let outbox = Outbox::new(Rc::clone(&to), frames.traffic().clone());
         let full = outbox.full();
         let number = self.scheduler.borrow_mut().add_channel(outbox, channel.offers, apart);
         let (scheduler, lost) = (Rc::clone(&self.scheduler), self.lost.clone());

@@ -1,5 +1,7 @@
 //! Splits the byte stream of a channel into frames: a length of four bytes, and the message.
 
+use crate::ssh::options::Traffic;
+
 /// Maximum accepted frame length. The longest expected answer of an SFTP server is 252 KiB of data.
 pub(crate) const FRAME_MAX: usize = 320 * 1024;
 
@@ -13,11 +15,22 @@ pub(crate) struct Frames {
     buffer: Vec<u8>,
     from: usize,
     to: usize,
+    traffic: Traffic,
 }
 
 impl Frames {
     pub(crate) fn new() -> Self {
-        Self { buffer: vec![0; 2 * FRAME_MAX], from: 0, to: 0 }
+        Self { buffer: vec![0; 2 * FRAME_MAX], from: 0, to: 0, traffic: Traffic::default() }
+    }
+
+    /// Counts from now on what arrives.
+    pub(crate) fn count(&mut self, traffic: Traffic) {
+        self.traffic = traffic;
+    }
+
+    /// Where they are counted.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// Free space for more bytes. It is never empty after all whole frames have been taken.
@@ -34,6 +47,7 @@ impl Frames {
     /// Records that `count` bytes were written into the free space.
     pub(crate) fn filled(&mut self, count: usize) {
         self.to = (self.to + count).min(self.buffer.len());
+        self.traffic.received(count);
     }
 
     /// The next whole frame, without its length field.

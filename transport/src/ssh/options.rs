@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// The maximum number of channels that a host was observed to accept, shared by all clones. The number only
@@ -46,6 +46,27 @@ impl ChannelLimit {
 impl fmt::Debug for ChannelLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ChannelLimit").field(&self.get()).finish()
+    }
+}
+
+/// The bytes on all channels of a source since its first connection, shared by all clones.
+#[derive(Debug, Clone, Default)]
+pub struct Traffic(Arc<[AtomicU64; 2]>);
+
+impl Traffic {
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.0[0].fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn received(&self, bytes: usize) {
+        self.0[1].fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The bytes sent and received.
+    #[must_use]
+    pub fn get(&self) -> (u64, u64) {
+        let [sent, received] = &*self.0;
+        (sent.load(Ordering::Relaxed), received.load(Ordering::Relaxed))
     }
 }
 
@@ -106,6 +127,8 @@ pub struct Options {
     pub channels_given: Option<usize>,
     /// The number of channels that the host was observed to accept.
     pub channel_limit: ChannelLimit,
+    /// Counts the bytes on the line.
+    pub traffic: Traffic,
     /// Receives the reason for each further connection.
     pub loss_report: LossReport,
     /// Maximum time to connect.
@@ -133,6 +156,7 @@ impl Default for Options {
             channels_far: 8,
             channels_given: None,
             channel_limit: ChannelLimit::default(),
+            traffic: Traffic::default(),
             loss_report: LossReport::default(),
             connect_timeout: Duration::from_secs(20),
             answer_timeout: Duration::from_secs(60),

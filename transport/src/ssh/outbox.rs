@@ -6,16 +6,19 @@ use std::rc::Rc;
 use tokio::net::unix::pipe::Sender;
 use tokio::sync::Notify;
 
+use crate::ssh::options::Traffic;
+
 /// The bytes that wait for a channel's pipe.
 pub(crate) struct Outbox {
     out: Vec<u8>,
     to: Rc<Sender>,
     full: Rc<Notify>,
+    traffic: Traffic,
 }
 
 impl Outbox {
-    pub(crate) fn new(to: Rc<Sender>) -> Self {
-        Self { out: Vec::new(), to, full: Rc::new(Notify::new()) }
+    pub(crate) fn new(to: Rc<Sender>, traffic: Traffic) -> Self {
+        Self { out: Vec::new(), to, full: Rc::new(Notify::new()), traffic }
     }
 
     /// Notified when there are more bytes to send than the pipe accepts.
@@ -49,6 +52,7 @@ impl Outbox {
             }
         }
         self.out.drain(..sent);
+        self.traffic.sent(sent);
         Ok(())
     }
 

@@ -21,6 +21,10 @@ impl Source for Later {
         Answers::Later { folders: 3, files: 5 }
     }
 
+    fn connection(&self) -> Option<engine::source::ConnectionReport> {
+        self.0.connection()
+    }
+
     fn reports(&self, keep: engine::Preserve) -> engine::Preserve {
         keep
     }

@@ -134,6 +134,7 @@ fn report<S: Source>(
         seconds: (finished - attempt.began).as_seconds_f64(),
         time_granularity_ns: grain,
         host: Some(job.host.clone()),
+        connection: source.connection(),
         read_since: Some(read_since),
         roots,
         dropped: Vec::new(),

@@ -6,6 +6,7 @@ use crate::entry::Time;
 use crate::monitor::event::Stuck;
 use crate::repository::records::coverage::Coverage;
 use crate::snapshot::host::Host;
+use crate::source::ConnectionReport;
 
 /// The format number of reports.
 pub(crate) const VERSION: u32 = 1;
@@ -261,6 +262,9 @@ pub struct Report {
     /// The machine of the source roots; `None` in reports that did not record it.
     #[serde(default)]
     pub host: Option<Host>,
+    /// How the run read a remote host; `None` for folders of this machine, and in reports that did not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<ConnectionReport>,
     /// The time of the source's clock since which a file may have changed after it was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_since: Option<Time>,
@@ -296,6 +300,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::source::Transport;
 
     #[test]
     fn another_folder_at_a_path_is_known_where_inodes_and_identities_stay() {
@@ -356,6 +361,11 @@ mod tests {
                 seconds,
                 time_granularity_ns: grain,
                 host: Some(Host::default()),
+                connection: resumed.then_some(ConnectionReport {
+                    transport: Transport::Helper,
+                    sent: u64::from(grain),
+                    received: counts.0,
+                }),
                 read_since: (!resumed).then_some(Time { secs: 5, nanos: grain % 1_000_000_000 }),
                 roots,
                 dropped: Vec::new(),

@@ -20,7 +20,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use engine::entry::{Entry, Kind, Meta, Time};
-use engine::source::{Answers, ContentSink, Crossing, ListSink, Root, Subvolume, Wanted};
+use engine::source::{
+    Answers, ConnectionReport, ContentSink, Crossing, ListSink, Root, Subvolume, Transport, Wanted,
+};
 use engine::{Preserve, Source, SourceError};
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -184,6 +186,10 @@ impl Source for HelperSource {
 
     fn time_granularity_ns(&self) -> u32 {
         1
+    }
+
+    fn connection(&self) -> Option<ConnectionReport> {
+        Some(self.connected.report(Transport::Helper))
     }
 
     fn reports(&self, keep: Preserve) -> Preserve {

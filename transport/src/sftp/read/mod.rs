@@ -16,7 +16,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use engine::entry::{Entry, Extra, Kind, Meta, Time};
-use engine::source::{Answers, ContentSink, Crossing, ListSink, Root, Wanted};
+use engine::source::{
+    Answers, ConnectionReport, ContentSink, Crossing, ListSink, Root, Transport, Wanted,
+};
 use engine::{Preserve, Source, SourceError};
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -279,6 +281,10 @@ impl Source for SftpSource {
 
     /// SFTP version 3 has no device numbers, inodes, extended attributes or mount points
     /// (draft-ietf-secsh-filexfer-02).
+    fn connection(&self) -> Option<ConnectionReport> {
+        Some(self.connected.report(Transport::Sftp))
+    }
+
     fn reports(&self, keep: Preserve) -> Preserve {
         Preserve {
             devices: false,

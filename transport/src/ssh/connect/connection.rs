@@ -27,7 +27,7 @@ use crate::ssh::connect::jump::Route;
 use crate::ssh::connect::process::{SAID, command, listen, patience};
 use crate::ssh::connect::software::{is_one_process_each, version, without_versions};
 use crate::ssh::framing::Frames;
-use crate::ssh::options::Options;
+use crate::ssh::options::{Options, Traffic};
 use crate::ssh::service::{Service, Start};
 
 /// Capacity of the pipes to ssh, in bytes. A large pipe saves context switches during large answers.
@@ -394,6 +394,12 @@ enum Fault {
 }
 
 impl<O> OpenedChannel<O> {
+    /// Counts from now on the bytes on the channel.
+    pub(crate) fn counted(mut self, traffic: &Traffic) -> Self {
+        self.frames.count(traffic.clone());
+        self
+    }
+
     async fn greet(
         service: &impl Service<Offers = O>,
         to: OwnedFd,

@@ -21,6 +21,7 @@ use crate::sftp::protocol::packet::Offers;
 use crate::sftp::read::command::Command;
 use crate::sftp::read::scheduler::ReadScheduler;
 use crate::ssh::event_loop::Scheduler;
+use crate::ssh::options::Traffic;
 use crate::ssh::outbox::Outbox;
 
 /// A scheduler with channels. The test answers in place of a server.
@@ -61,7 +62,7 @@ impl Bench {
             });
             // The pipe holds everything that is sent at once, so writes never block.
             let _ = rustix::pipe::fcntl_setpipe_size(&to, 1 << 20);
-            self.scheduler.add_channel(Outbox::new(Rc::new(to)), offers, true);
+            self.scheduler.add_channel(Outbox::new(Rc::new(to), Traffic::default()), offers, true);
             self.ends.push((from.into_nonblocking_fd().unwrap().into(), Vec::new()));
         }
     }
