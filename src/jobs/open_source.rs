@@ -93,7 +93,7 @@ fn over_sftp(host: &Remote, why: &str, follow: Follow, log: &JobLog) -> Result<(
     let address = &host.address;
     if follow != Follow::default() {
         let what = format!(
-            "-L, -k and --copy-unsafe-links need backup_manager on {address}, and it does not answer there ({why}); install it there, or remove these options"
+            "-L, -k and --copy-unsafe-links need backup_manager on {address}, and it does not answer there ({why}); install it there (REMOTE_HELPER=install), or remove these options"
         );
         return Err(what.into());
     }

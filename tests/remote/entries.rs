@@ -281,6 +281,10 @@ fn a_folder_of_many_names_and_one_of_none_are_folders() {
 /// it reads an answer would deadlock with the server.
 #[test]
 fn many_long_symlinks_at_the_end_of_long_paths_do_not_stop_the_line() {
+    // The helper has no request for a single symlink.
+    if over_helper() {
+        return;
+    }
     let server = need!(Sshd::serving(Subsystem::Program));
     let deep = vec!["d".repeat(250); 14].join("/");
     let target = "t".repeat(4_000);
