@@ -67,6 +67,7 @@ pub mod verify;
 
 pub use crate::backup::roots::Accept;
 pub use crate::backup::run::{Outcome, run};
+pub use crate::entry::digest::{Digest as ContentDigest, Method};
 pub use crate::entry::preserve::{Preserve, Window, leads_out};
 pub use crate::entry::stored::StoredEntry;
 pub use crate::error::{LookError, NoConnection, RunError};

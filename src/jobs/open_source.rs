@@ -62,7 +62,8 @@ pub(crate) fn remote(
     let Preserve { acls, xattrs, .. } = job.job.keep;
     let (follow, roots) = (job.wanted.follow, job.job.layout.roots());
     let asked =
-        Asked::new(XattrSelection { acls, xattrs }, Arc::clone(&job.job.filters), follow, roots);
+        Asked::new(XattrSelection { acls, xattrs }, Arc::clone(&job.job.filters), follow, roots)
+            .whole_files(job.wanted.whole_file);
     if let (Some(RemoteProgram::Command(line)), RemoteHelper::Command(used)) =
         (&job.wanted.program, &host.helper)
         && line == used

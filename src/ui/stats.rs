@@ -8,6 +8,7 @@ use crate::term::units::count;
 /// The block that rsync prints, with the numbers that apply here. Only a run that read a remote host has a connection.
 pub(crate) fn stats(counts: &Counts, connection: Option<&ConnectionReport>) -> String {
     let Counts { entries, files, folders, bytes, new, deleted, copied, bytes_copied, .. } = counts;
+    let literal = bytes_copied.saturating_sub(counts.bytes_from_base);
     let others = entries.saturating_sub(files + folders);
     let rows = [
         (
@@ -25,8 +26,8 @@ pub(crate) fn stats(counts: &Counts, connection: Option<&ConnectionReport>) -> S
         ("Number of regular files transferred", count(*copied)),
         ("Total file size", format!("{} bytes", count(*bytes))),
         ("Total transferred file size", format!("{} bytes", count(*bytes_copied))),
-        ("Literal data", format!("{} bytes", count(*bytes_copied))),
-        ("Matched data", format!("{} bytes", count(counts.bytes_saved))),
+        ("Literal data", format!("{} bytes", count(literal))),
+        ("Matched data", format!("{} bytes", count(counts.bytes_saved + counts.bytes_from_base))),
     ];
     let total = connection.map(|ConnectionReport { sent, received, .. }| {
         [("Total bytes sent", count(*sent)), ("Total bytes received", count(*received))]

@@ -105,6 +105,10 @@ pub(crate) fn summary(
         "copied",
         format!("{}, {}", counted(counts.copied, "file", "files"), bytes(counts.bytes_copied)),
     ));
+    if counts.bytes_from_base > 0 {
+        let saved = bytes(counts.bytes_from_base);
+        rows.push(("not sent", format!("{saved} of them, which the previous snapshot has")));
+    }
     if counts.compared > 0 {
         let (files, read) = (counted(counts.compared, "file", "files"), counts.bytes_compared);
         rows.push(("compared", format!("{files}, {}, not changed", bytes(read))));

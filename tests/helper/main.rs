@@ -1,6 +1,7 @@
 //! Remote sources that are read through `backup_manager serve` on the host, behind a real sshd.
 
 mod choice;
+mod deltas;
 mod forced_command;
 mod install;
 mod install_refused;

@@ -55,9 +55,12 @@ impl ListSink for List {
                         let _ = walk.todo.send(Arc::new(child));
                     }
                 }
-                Kind::File if walk.fetch => {
-                    files.push(Wanted { entry: entry.to_entry(), from: 0, again: false })
-                }
+                Kind::File if walk.fetch => files.push(Wanted {
+                    entry: entry.to_entry(),
+                    from: 0,
+                    again: false,
+                    base: None,
+                }),
                 _ => {}
             }
         }
@@ -90,6 +93,12 @@ impl ContentSink for Fetch {
         self.0.bytes.fetch_add(length, Ordering::Relaxed);
         ControlFlow::Continue(())
     }
+
+    fn of_base(&mut self, _: usize, _: &[u8]) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn hashed(&mut self, _: usize, _: [u8; 32]) {}
 
     fn file_end(&mut self, _: usize, after: Result<Meta, SourceError>) {
         self.0.faults.fetch_add(u64::from(after.is_err()), Ordering::Relaxed);

@@ -48,7 +48,7 @@ impl Backlog {
     /// Records that a sink has taken `count` bytes of content. Wakes the network thread only when the total
     /// falls below the limit at which it may be waiting: a wake-up for each small file would cost more than
     /// the file itself.
-    fn taken(&self, count: usize) {
+    pub(crate) fn taken(&self, count: usize) {
         let before = self.bytes.fetch_sub(count, Ordering::Relaxed);
         if before >= QUEUED && before - count < QUEUED {
             self.less.notify_one();
@@ -77,15 +77,34 @@ impl ListingPart {
 
 /// A part of fetched content; the `usize` is the file's index in the request.
 pub(crate) enum ContentPart {
-    Begin(Box<dyn ContentSink>),
+    /// The sink of a request, and its number of files.
+    Begin(Box<dyn ContentSink>, usize),
     /// Bytes at this offset of the file. Runs of zeros in them are passed on as holes.
     Data(usize, u64, Vec<u8>),
     /// Bytes that are passed on as they are.
     Bytes(usize, Vec<u8>),
     /// A hole of this length.
     Hole(usize, u64),
+    /// Bytes of the base, in a buffer that goes back to its thread.
+    OfBase(usize, Lent),
+    /// The hash of the whole file.
+    Hashed(usize, [u8; 32]),
+    /// The end of a file; after that of its last file a request ends.
     FileEnd(usize, Result<Meta, SourceError>),
-    End,
+}
+
+/// A buffer that goes back to the thread that filled it when it is dropped. So this thread is only so far ahead of
+/// the sinks as it has buffers.
+pub(crate) struct Lent {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) back: Sender<Vec<u8>>,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        // The thread may have ended.
+        let _ = self.back.send(std::mem::take(&mut self.bytes));
+    }
 }
 
 impl ContentPart {
@@ -93,7 +112,8 @@ impl ContentPart {
     fn bytes(&self) -> usize {
         match self {
             Self::Data(_, _, bytes) | Self::Bytes(_, bytes) => bytes.len(),
-            Self::Begin(_) | Self::Hole(..) | Self::FileEnd(..) | Self::End => 0,
+            Self::Begin(..) | Self::Hole(..) | Self::OfBase(..) => 0,
+            Self::Hashed(..) | Self::FileEnd(..) => 0,
         }
     }
 }
@@ -149,6 +169,12 @@ impl Delivery {
         self.backlog.listings.load(Ordering::Relaxed) + self.unproven >= LISTINGS
     }
 
+    /// The way to the sinks of contents for another thread. What it sends of a file and what [`Delivery::fetched`] sends
+    /// of it must not mix.
+    pub(crate) fn to_contents(&self) -> Sender<Vec<(u64, ContentPart)>> {
+        self.to_fetcher.clone()
+    }
+
     /// Sends the collected answers to the threads.
     pub(crate) fn flush(&mut self) {
         // The threads live as long as `self`, so sending cannot fail.
@@ -201,35 +227,31 @@ fn deliver_contents<C: From<Unwanted>>(
     commands: &UnboundedSender<C>,
     backlog: &Backlog,
 ) {
-    let mut sinks: HashMap<u64, Box<dyn ContentSink>> = HashMap::new();
+    let mut sinks: HashMap<u64, Receiving> = HashMap::new();
     for (id, part) in parts.iter().flatten() {
         let count = part.bytes();
         let wanted = match part {
-            ContentPart::Begin(sink) => {
-                sinks.insert(id, sink);
+            ContentPart::Begin(sink, 0) => {
+                sink.end();
                 None
             }
-            ContentPart::Data(index, offset, bytes) => sinks
-                .get_mut(&id)
-                .map(|sink| (index, deliver(sink.as_mut(), index, offset, &bytes))),
-            ContentPart::Bytes(index, bytes) => {
-                sinks.get_mut(&id).map(|sink| (index, sink.data(index, &bytes)))
-            }
-            ContentPart::Hole(index, length) => {
-                sinks.get_mut(&id).map(|sink| (index, sink.hole(index, length)))
+            ContentPart::Begin(sink, files) => {
+                sinks.insert(id, Receiving { sink, files });
+                None
             }
             ContentPart::FileEnd(index, after) => {
-                if let Some(sink) = sinks.get_mut(&id) {
-                    sink.file_end(index, after);
+                if let Some(receiving) = sinks.get_mut(&id) {
+                    receiving.sink.file_end(index, after);
+                    receiving.files -= 1;
+                    if receiving.files == 0
+                        && let Some(ended) = sinks.remove(&id)
+                    {
+                        ended.sink.end();
+                    }
                 }
                 None
             }
-            ContentPart::End => {
-                if let Some(sink) = sinks.remove(&id) {
-                    sink.end();
-                }
-                None
-            }
+            part => sinks.get_mut(&id).and_then(|receiving| pass_on(receiving, part)),
         };
         if let Some((index, ControlFlow::Break(()))) = wanted {
             let _ = commands.send(Unwanted::File(id, index).into());
@@ -237,6 +259,30 @@ fn deliver_contents<C: From<Unwanted>>(
         if count > 0 {
             backlog.taken(count);
         }
+    }
+}
+
+/// A sink, and its number of files without an end.
+struct Receiving {
+    sink: Box<dyn ContentSink>,
+    files: usize,
+}
+
+/// Passes a part of a file to its sink. Returns the index of the file and whether more is wanted.
+fn pass_on(receiving: &mut Receiving, part: ContentPart) -> Option<(usize, ControlFlow<()>)> {
+    let sink = receiving.sink.as_mut();
+    match part {
+        ContentPart::Data(index, offset, bytes) => {
+            Some((index, deliver(sink, index, offset, &bytes)))
+        }
+        ContentPart::Bytes(index, bytes) => Some((index, sink.data(index, &bytes))),
+        ContentPart::Hole(index, length) => Some((index, sink.hole(index, length))),
+        ContentPart::OfBase(index, lent) => Some((index, sink.of_base(index, &lent.bytes))),
+        ContentPart::Hashed(index, hash) => {
+            sink.hashed(index, hash);
+            None
+        }
+        ContentPart::Begin(..) | ContentPart::FileEnd(..) => None,
     }
 }
 
@@ -311,6 +357,12 @@ mod tests {
             ControlFlow::Continue(())
         }
 
+        fn of_base(&mut self, _: usize, _: &[u8]) -> ControlFlow<()> {
+            ControlFlow::Continue(())
+        }
+
+        fn hashed(&mut self, _: usize, _: [u8; 32]) {}
+
         fn file_end(&mut self, _: usize, _: Result<Meta, SourceError>) {}
 
         fn end(self: Box<Self>) {}
@@ -342,6 +394,12 @@ mod tests {
             ControlFlow::Break(())
         }
 
+        fn of_base(&mut self, _: usize, _: &[u8]) -> ControlFlow<()> {
+            ControlFlow::Continue(())
+        }
+
+        fn hashed(&mut self, _: usize, _: [u8; 32]) {}
+
         fn file_end(&mut self, _: usize, _: Result<Meta, SourceError>) {}
 
         fn end(self: Box<Self>) {
@@ -354,10 +412,10 @@ mod tests {
         let (commands, mut unwanted) = tokio::sync::mpsc::unbounded_channel::<Unwanted>();
         let (mut delivery, threads) = Delivery::start(&commands).unwrap();
         let (seen, calls) = channel();
-        delivery.fetched(7, ContentPart::Begin(Box::new(UntilHole(Vec::new(), seen))));
+        delivery.fetched(7, ContentPart::Begin(Box::new(UntilHole(Vec::new(), seen)), 1));
         delivery.fetched(7, ContentPart::Bytes(3, vec![0; 3 * BLOCK]));
         delivery.fetched(7, ContentPart::Hole(3, 5));
-        delivery.fetched(7, ContentPart::End);
+        delivery.fetched(7, ContentPart::FileEnd(3, Err(SourceError::Vanished)));
         assert_eq!(delivery.backlog.bytes.load(Ordering::Relaxed), 3 * BLOCK);
         delivery.flush();
         assert_eq!(calls.recv().unwrap(), ["3: 12288 bytes", "3: hole of 5"]);

@@ -146,6 +146,15 @@ impl ContentSink for MappedContent {
         self.sink.hole(index, length)
     }
 
+    /// Bytes of the base are not read from the source, so the limit does not apply.
+    fn of_base(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<()> {
+        self.sink.of_base(index, bytes)
+    }
+
+    fn hashed(&mut self, index: usize, hash: [u8; 32]) {
+        self.sink.hashed(index, hash);
+    }
+
     fn file_end(&mut self, index: usize, after: Result<Meta, SourceError>) {
         let after = after.map(|mut meta| {
             if let Some(map) = &self.map {

@@ -20,6 +20,7 @@ pub use self::metadata_map::{Chmod, Ids, Mapping, MetadataMap};
 pub use self::rate_limit::RateLimit;
 
 use std::ffi::CStr;
+use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -177,6 +178,17 @@ pub struct Wanted {
     /// The file differed from its listing when it was read a moment ago, and `entry` is what was
     /// found then. It may be another file, even one elsewhere if the source follows names.
     pub again: bool,
+    /// An older state of the file, which a source may use to transfer only what differs.
+    pub base: Option<Arc<dyn BaseFile>>,
+}
+
+/// A file of the base. It is opened when a source first needs it, by its name in a folder that is held open.
+pub trait BaseFile: std::fmt::Debug + Send + Sync {
+    /// Opens it for reading.
+    ///
+    /// # Errors
+    /// Those of `openat(2)`.
+    fn open(&self) -> io::Result<File>;
 }
 
 /// Receives the listing of one folder.
@@ -199,6 +211,17 @@ pub trait ContentSink: Send {
 
     /// Receives a hole: the next `length` bytes of the file are zeros without disk blocks.
     fn hole(&mut self, index: usize, length: u64) -> ControlFlow<()>;
+
+    /// Receives the next bytes of a file, which the source took from [`Wanted::base`]. Returns
+    /// `Break` when no more of it are wanted.
+    fn of_base(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<()>;
+
+    /// Receives the hash of the whole file as the source has it, see [`Method`]. A file of which
+    /// parts came from the base is accepted only with this hash. It arrives before
+    /// [`ContentSink::file_end`].
+    ///
+    /// [`Method`]: crate::Method
+    fn hashed(&mut self, index: usize, hash: [u8; 32]);
 
     /// The file was read to its end. `after` is the metadata of the open handle after the last
     /// byte.

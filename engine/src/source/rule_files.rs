@@ -140,7 +140,10 @@ fn contents<S: Source>(
     let names: Vec<_> = files.iter().map(|entry| entry.name.to_bytes().to_vec()).collect();
     let (send, receive) = channel();
     let read = files.iter().map(|_| (Vec::new(), None)).collect();
-    let wanted = files.into_iter().map(|entry| Wanted { entry, from: 0, again: false }).collect();
+    let wanted = files
+        .into_iter()
+        .map(|entry| Wanted { entry, from: 0, again: false, base: None })
+        .collect();
     source.fetch(folder, wanted, Box::new(Contents { read, total: 0, send }));
     let read = receive.recv().unwrap_or_default();
     let mut texts = Vec::new();
@@ -190,6 +193,13 @@ impl ContentSink for Contents {
         let length = usize::try_from(length.min(LONGEST_RULE_FILE + 1)).unwrap_or(usize::MAX);
         self.data(index, &vec![0; length])
     }
+
+    /// No base is offered for these files.
+    fn of_base(&mut self, _: usize, _: &[u8]) -> ControlFlow<()> {
+        ControlFlow::Break(())
+    }
+
+    fn hashed(&mut self, _: usize, _: [u8; 32]) {}
 
     fn file_end(&mut self, index: usize, after: Result<Meta, SourceError>) {
         if let Some((_, end)) = self.read.get_mut(index) {

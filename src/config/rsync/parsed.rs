@@ -54,6 +54,8 @@ pub(crate) struct RsyncOptions {
     pub(crate) contimeout: Option<u64>,
     /// `-z`.
     pub(crate) compress: bool,
+    /// `-W`.
+    pub(crate) whole_file: bool,
     /// `-4`, `-6`.
     pub(crate) family: Option<char>,
     /// `-e`.
@@ -88,6 +90,7 @@ impl Default for RsyncOptions {
             timeout: None,
             contimeout: None,
             compress: false,
+            whole_file: false,
             family: None,
             shell: Shell::default(),
             program: None,

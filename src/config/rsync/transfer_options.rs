@@ -29,8 +29,15 @@ pub(crate) const ROWS: &[OptionRow] = &[
     OptionRow::no_effect("insecure-links", "the program follows no symlink on the way to a snapshot").no(),
     OptionRow::refused("confine-root", "it bounds paths that this program does not use; remove it").with("DIR"),
     OptionRow::switch("dry-run", |w, _| w.dry_run = true, "the same as `run --dry-run`").short('n'),
-    OptionRow::no_effect("whole-file", "a file that has to be read is always read completely").short('W').no(),
-    OptionRow::no_effect("block-size", "a file that has to be read is always read completely").short('B').with("SIZE"),
+    OptionRow::switch(
+        "whole-file",
+        |w, on| w.whole_file = on,
+        "a changed file is transferred whole. Otherwise only what differs from the base is, of files of 256 KiB and more, where the host runs `backup_manager serve`",
+    )
+    .short('W')
+    .no()
+    .remote(),
+    OptionRow::no_effect("block-size", "the program chooses it by the size of the file").short('B').with("SIZE"),
     OptionRow::value(
         "rsh",
         "COMMAND",

@@ -31,7 +31,7 @@ use engine::threads::unpoisoned;
 use engine::{Preserve, Source, SourceError};
 use rustix::io::Errno;
 
-use crate::local::read::{Open, Opening, Piece, READ, read_ahead, read_file};
+use crate::local::read::{Open, Opened, Opening, Piece, READ, read_ahead, read_file};
 use crate::local::subvolume::subvolume;
 
 /// Size in bytes from which a separate thread reads a file while the caller hashes and writes it.
@@ -356,10 +356,6 @@ impl Source for LocalSource {
     }
 
     fn fetch(&self, folder: &Arc<LocalFolder>, files: Vec<Wanted>, mut sink: Box<dyn ContentSink>) {
-        // For a followed file, the metadata of its handle after the last byte proves that it is the listed
-        // one.
-        let links = self.follow.all || self.follow.unsafe_ones;
-        let open: Open = if links { Dir::open_followed } else { Dir::open_file };
         thread_local! {
             static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
@@ -372,11 +368,8 @@ impl Source for LocalSource {
                 Piece::Hole(length) => sink.hole(index, length),
             };
             let reports_size = |file: &File, dev| self.reports_size(file, dev);
-            let opening = Opening { folder: &folder.dir, open, reports_size: &reports_size };
-            let renamed = folder.only.as_ref().map(|name| {
-                let entry = Entry { name: name.clone(), ..wanted.entry.clone() };
-                Wanted { entry, ..wanted.clone() }
-            });
+            let opening = self.opening(folder, &reports_size);
+            let renamed = folder.renamed(wanted);
             let wanted = renamed.as_ref().unwrap_or(wanted);
             let after = if wanted.entry.meta.size >= LARGE {
                 read_ahead(opening, wanted, &mut into)
@@ -390,7 +383,44 @@ impl Source for LocalSource {
     }
 }
 
+impl LocalFolder {
+    /// The wanted file under the name that it has here, if that is another one.
+    fn renamed(&self, wanted: &Wanted) -> Option<Wanted> {
+        self.only.as_ref().map(|name| {
+            let entry = Entry { name: name.clone(), ..wanted.entry.clone() };
+            Wanted { entry, ..wanted.clone() }
+        })
+    }
+}
+
 impl LocalSource {
+    /// Opens a file to be read at any offset.
+    ///
+    /// # Errors
+    /// The file is gone or cannot be opened.
+    pub(crate) fn open_at_any_offset(
+        &self,
+        folder: &LocalFolder,
+        wanted: &Wanted,
+    ) -> Result<Opened, SourceError> {
+        let reports_size = |file: &File, dev| self.reports_size(file, dev);
+        let renamed = folder.renamed(wanted);
+        let opening = self.opening(folder, &reports_size);
+        read::open_at_any_offset(opening, renamed.as_ref().unwrap_or(wanted))
+    }
+
+    fn opening<'a>(
+        &self,
+        folder: &'a LocalFolder,
+        reports_size: &'a (dyn Fn(&File, u64) -> bool + Sync),
+    ) -> Opening<'a> {
+        // For a followed file, the metadata of its handle after the last byte proves that it is the listed
+        // one.
+        let links = self.follow.all || self.follow.unsafe_ones;
+        let open: Open = if links { Dir::open_followed } else { Dir::open_file };
+        Opening { folder: &folder.dir, open, reports_size }
+    }
+
     /// Whether files on this device have the size that they report. They do not in /proc, and not always on
     /// FUSE.
     fn reports_size(&self, file: &File, dev: u64) -> bool {

@@ -57,14 +57,55 @@ pub(crate) fn read_file(
     buffer: &mut Vec<u8>,
     into: &mut Into<'_>,
 ) -> Result<Meta, SourceError> {
-    let mut file = (opening.open)(opening.folder, &wanted.entry.name).map_err(|error| {
+    let mut file = open_file(opening, wanted)?;
+    read_opened(&mut file, opening, wanted, buffer, into)
+        .map_err(|error| SourceError::from_io("read", error))
+}
+
+fn open_file(opening: Opening<'_>, wanted: &Wanted) -> Result<File, SourceError> {
+    (opening.open)(opening.folder, &wanted.entry.name).map_err(|error| {
         // Another program holds a lease on the file (fcntl(2)). This open makes the kernel notify that
         // program.
         let leased = error.kind() == io::ErrorKind::WouldBlock;
         SourceError::from_io(if leased { "open" } else { "read" }, error)
-    })?;
-    read_opened(&mut file, opening, wanted, buffer, into)
-        .map_err(|error| SourceError::from_io("read", error))
+    })
+}
+
+/// Whether an opened file is not the one that is wanted, or not in the state that is wanted.
+fn is_other(opened: &Meta, wanted: &Wanted) -> bool {
+    let listed = &wanted.entry.meta;
+    let other = opened.kind != Kind::File || opened.id != listed.id;
+    let changed =
+        opened.size != listed.size || opened.mtime != listed.mtime || opened.ctime != listed.ctime;
+    // A file that changes constantly is accepted as it is on the second read.
+    other || (changed && (wanted.from > 0 || !wanted.again))
+}
+
+/// A file that was opened to be read at any offset.
+pub(crate) enum Opened {
+    /// The wanted file, and its metadata.
+    Wanted(File, Meta),
+    /// The metadata of what was found instead.
+    Other(Meta),
+    /// The file does not have the size that it reports.
+    WithoutSize,
+}
+
+/// Opens a file to be read at any offset.
+///
+/// # Errors
+/// Those of `openat(2)` and `fstat(2)`.
+pub(crate) fn open_at_any_offset(
+    opening: Opening<'_>,
+    wanted: &Wanted,
+) -> Result<Opened, SourceError> {
+    let file = open_file(opening, wanted)?;
+    let opened = stat::meta(&file).map_err(|error| SourceError::from_io("read", error))?;
+    if is_other(&opened, wanted) {
+        return Ok(Opened::Other(opened));
+    }
+    let has_size = opened.id.is_none_or(|id| (opening.reports_size)(&file, id.dev));
+    Ok(if has_size { Opened::Wanted(file, opened) } else { Opened::WithoutSize })
 }
 
 fn read_opened(
@@ -74,13 +115,9 @@ fn read_opened(
     buffer: &mut Vec<u8>,
     into: &mut Into<'_>,
 ) -> io::Result<Meta> {
-    let (listed, from) = (&wanted.entry.meta, wanted.from);
+    let from = wanted.from;
     let opened = stat::meta(&*file)?;
-    let other = opened.kind != Kind::File || opened.id != listed.id;
-    let changed =
-        opened.size != listed.size || opened.mtime != listed.mtime || opened.ctime != listed.ctime;
-    // A file that changes constantly is accepted as it is on the second read.
-    if other || (changed && (from > 0 || !wanted.again)) {
+    if is_other(&opened, wanted) {
         return Ok(opened);
     }
     let has_size = opened.id.is_none_or(|id| (opening.reports_size)(file, id.dev));

@@ -103,6 +103,12 @@ impl ContentSink for Fetch {
         ControlFlow::Continue(())
     }
 
+    fn of_base(&mut self, _: usize, _: &[u8]) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn hashed(&mut self, _: usize, _: [u8; 32]) {}
+
     fn file_end(&mut self, index: usize, after: Result<Meta, SourceError>) {
         assert!(self.files[index].after.is_none(), "a file ends once");
         self.files[index].after = Some(after);
@@ -120,8 +126,10 @@ pub(crate) fn ask_fetch(
     files: &[Entry],
     meanwhile: impl FnMut(usize) + Send + 'static,
 ) -> Receiver<Vec<Content>> {
-    let wanted =
-        files.iter().map(|entry| Wanted { entry: entry.clone(), from: 0, again: false }).collect();
+    let wanted = files
+        .iter()
+        .map(|entry| Wanted { entry: entry.clone(), from: 0, again: false, base: None })
+        .collect();
     ask_fetch_from(source, folder, wanted, meanwhile)
 }
 

@@ -175,7 +175,12 @@ fn files_go_on_from_an_offset_when_they_are_as_they_were() {
         let from = |entry: &Entry| entry.meta.size / 10 * part;
         entries
             .iter()
-            .map(|entry| Wanted { from: from(entry), entry: entry.clone(), again: false })
+            .map(|entry| Wanted {
+                from: from(entry),
+                entry: entry.clone(),
+                again: false,
+                base: None,
+            })
             .collect()
     };
     let patience = Duration::from_secs(60);

@@ -1,5 +1,6 @@
 //! Carries out plans: builds the incomplete snapshot, folder by folder.
 
+pub(crate) mod built;
 pub(crate) mod carry_forward;
 pub(crate) mod comparing;
 pub(crate) mod copy;

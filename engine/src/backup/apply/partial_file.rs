@@ -123,6 +123,22 @@ impl Writing {
         Ok(())
     }
 
+    /// Writes the next bytes, which the source took from the base.
+    ///
+    /// # Errors
+    /// Those of `write(2)`.
+    pub(crate) fn of_base(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(marks) = &mut self.marks {
+            marks.unproven = true;
+        }
+        self.data(bytes)
+    }
+
+    /// Whether it has bytes that only the source's hash of the whole file proves.
+    pub(crate) fn is_unproven(&self) -> bool {
+        self.marks.as_ref().is_some_and(|marks| marks.unproven)
+    }
+
     /// Leaves a hole of `length` bytes, unless `stop` returns true.
     ///
     /// # Errors
@@ -140,6 +156,11 @@ impl Writing {
         self.ends_in_hole = true;
         self.mark_if_due();
         Ok(())
+    }
+
+    /// The hash of what was written so far, including what an earlier run wrote.
+    pub(crate) fn hash(&self) -> blake3::Hash {
+        self.hasher.finish()
     }
 
     /// The method of its hash.

@@ -13,6 +13,9 @@ pub(crate) const STEP: u64 = 16 << 20;
 /// The number of distances between marks: `STEP` times 1, 4, 16 and so on.
 const LEVELS: u32 = 8;
 
+/// The bit of the nanoseconds that says that bytes are unproven. Nanoseconds are below 2^30.
+const UNPROVEN: u32 = 1 << 31;
+
 /// Sizes of the encoded head and of one encoded mark, in bytes.
 const HEAD: usize = 8 + 8 + 4;
 const MARK: usize = 8 + blake3::OUT_LEN;
@@ -22,6 +25,8 @@ const MARK: usize = 8 + blake3::OUT_LEN;
 pub(crate) struct ResumeMarks {
     pub(crate) size: u64,
     pub(crate) mtime: Time,
+    /// The file has bytes that the source took from the base, and that only its hash of the whole file proves.
+    pub(crate) unproven: bool,
     /// In ascending order of length.
     pub(crate) marks: Vec<ResumeMark>,
 }
@@ -35,7 +40,7 @@ pub(crate) struct ResumeMark {
 
 impl ResumeMarks {
     pub(crate) fn new(size: u64, mtime: Time) -> Self {
-        Self { size, mtime, marks: Vec::new() }
+        Self { size, mtime, unproven: false, marks: Vec::new() }
     }
 
     /// Whether a file with `length` bytes written needs another mark.
@@ -58,12 +63,14 @@ impl ResumeMarks {
         self.marks.retain(|mark| mark.length <= length);
     }
 
-    /// Encodes as bytes, little-endian: size, seconds, nanoseconds, then the length and hash of each mark.
+    /// Encodes as bytes, little-endian: size, seconds, nanoseconds with the highest bit for unproven bytes, then the
+    /// length and hash of each mark.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEAD + MARK * self.marks.len());
         bytes.extend(self.size.to_le_bytes());
         bytes.extend(self.mtime.secs.to_le_bytes());
-        bytes.extend(self.mtime.nanos.to_le_bytes());
+        let unproven = if self.unproven { UNPROVEN } else { 0 };
+        bytes.extend((self.mtime.nanos | unproven).to_le_bytes());
         for mark in &self.marks {
             bytes.extend(mark.length.to_le_bytes());
             bytes.extend(mark.hash.as_bytes());
@@ -76,7 +83,8 @@ impl ResumeMarks {
         let (size, rest) = bytes.split_first_chunk()?;
         let (secs, rest) = rest.split_first_chunk()?;
         let (nanos, rest) = rest.split_first_chunk()?;
-        let mtime = Time { secs: i64::from_le_bytes(*secs), nanos: u32::from_le_bytes(*nanos) };
+        let nanos = u32::from_le_bytes(*nanos);
+        let mtime = Time { secs: i64::from_le_bytes(*secs), nanos: nanos & !UNPROVEN };
         let mut marks: Vec<ResumeMark> = Vec::new();
         for bytes in rest.chunks(MARK) {
             let (length, hash) = bytes.split_first_chunk()?;
@@ -86,7 +94,8 @@ impl ResumeMarks {
             }
             marks.push(ResumeMark { length, hash: blake3::Hash::from_slice(hash).ok()? });
         }
-        Some(Self { size: u64::from_le_bytes(*size), mtime, marks })
+        let (size, unproven) = (u64::from_le_bytes(*size), nanos & UNPROVEN != 0);
+        Some(Self { size, mtime, unproven, marks })
     }
 }
 
@@ -130,9 +139,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn encoded_marks_are_decoded(steps in 0_u64..3000, size: u64, secs: i64, nanos: u32) {
+        fn encoded_marks_are_decoded(
+            steps in 0_u64..3000, size: u64, secs: i64, nanos in 0_u32..1_000_000_000, unproven: bool,
+        ) {
             let mut marks = after(steps);
             (marks.size, marks.mtime) = (size, Time { secs, nanos });
+            marks.unproven = unproven;
             prop_assert!(marks.marks.len() <= LEVELS as usize);
             prop_assert_eq!(ResumeMarks::decode(&marks.encode()), Some(marks));
         }

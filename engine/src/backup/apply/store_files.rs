@@ -5,6 +5,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use crate::backup::apply::built::{Built, base_file};
 use crate::backup::apply::comparing::{Comparing, may_be_of_base};
 use crate::backup::apply::partial_file::{WORTH_MARKING, Writing};
 use crate::backup::apply::snapshot_writer::{PendingEntry, SnapshotWriter, here};
@@ -37,6 +38,7 @@ pub(crate) struct FileReceiver<S: Source> {
     attempt: u32,
     writing: HashMap<usize, Writing>,
     comparing: HashMap<usize, Comparing>,
+    built: HashMap<usize, Built>,
     again: Vec<PendingEntry>,
     done: Batched,
 }
@@ -69,6 +71,7 @@ impl<S: Source> FileReceiver<S> {
             attempt: 0,
             writing: HashMap::new(),
             comparing: HashMap::new(),
+            built: HashMap::new(),
             again: Vec::new(),
             done: Batched::default(),
         }
@@ -85,16 +88,23 @@ impl<S: Source> FileReceiver<S> {
     fn wanted(&mut self, index: usize) -> Wanted {
         let entry = self.items[index].entry.clone();
         let again = self.attempt > 0;
+        // After a file turned out to be another one, it is read without the base.
+        let base = if again { None } else { base_file(&self.handles, &self.items[index]) };
         if !again && self.handles.base.is_some() && may_be_of_base(&self.items[index]) {
             self.comparing.insert(index, Comparing::new(&entry.meta));
-            return Wanted { entry, from: 0, again };
+            return Wanted { entry, from: 0, again, base };
         }
-        let Some(writing) = self.take_up(index) else { return Wanted { entry, from: 0, again } };
+        let Some(writing) = self.take_up(index) else {
+            return Wanted { entry, from: 0, again, base };
+        };
         let from = writing.length();
+        if writing.is_unproven() {
+            self.built.entry(index).or_default().taken_up = true;
+        }
         let path = crate::entry::escape::shown(&self.folder.place.source_of(&entry.name));
         self.walk.event(&Event::GoesOn { path, at: from, size: entry.meta.size });
         self.writing.insert(index, writing);
-        Wanted { entry, from, again }
+        Wanted { entry, from, again, base }
     }
 
     /// The partial file that an interrupted run left, if this run can resume it.
@@ -187,6 +197,15 @@ impl<S: Source> FileReceiver<S> {
         let written = || self.writing.get(&index).map_or(0, Writing::length);
         let length = compared.as_ref().map_or_else(written, Comparing::length);
         let same = is_as_listed(&meta, after) && length == after.size;
+        let built = self.built.remove(&index).unwrap_or_default();
+        if same && self.is_built_wrong(index, &built, compared.as_ref()) {
+            // The base has rotted, or the file changed without a trace. Read without the base, it is stored as it is.
+            self.discard(index)?;
+            let mut item = self.items[index].clone();
+            item.step.action = Action::Fetch;
+            self.again.push(item);
+            return Ok(ReadResult::ReadAgain);
+        }
         let replaced = after.id != meta.id;
         let other_rights = meta.id.is_some() && rights(&meta) != rights(after);
         if let Some(compared) = compared.filter(|_| same) {
@@ -231,12 +250,25 @@ impl<S: Source> FileReceiver<S> {
             Some(writing) => writing,
             None => self.open(index)?,
         };
+        self.done.counts.bytes_from_base += built.bytes;
         self.seal(index, writing)?;
         if !same {
             let path = self.folder.place.source_of(&self.items[index].entry.name);
             self.walk.problem(&path, "it changed each time it was read", Instead::LastRead);
         }
         Ok(if replaced { ReadResult::Missing } else { ReadResult::Stored })
+    }
+
+    /// Whether the content that was received is not that of the source.
+    fn is_built_wrong(&self, index: usize, built: &Built, compared: Option<&Comparing>) -> bool {
+        let written = || self.writing.get(&index).map(Writing::hash);
+        // A file that no base was offered for has its bytes from the source.
+        let may_be_wrong = built.hash.is_some() || built.bytes > 0 || built.taken_up;
+        may_be_wrong
+            && compared
+                .map(Comparing::hash)
+                .or_else(written)
+                .is_some_and(|hash| built.differs(&hash))
     }
 
     /// The current description of a file that changed since it was listed. A source that answers at once is asked again,
@@ -309,6 +341,27 @@ impl<S: Source> FileReceiver<S> {
         });
     }
 
+    /// Receives the next bytes of a file; `write` stores them.
+    fn store(
+        &mut self,
+        index: usize,
+        bytes: &[u8],
+        write: fn(&mut Writing, &[u8]) -> io::Result<()>,
+    ) -> ControlFlow<()> {
+        self.show(index, bytes.len() as u64);
+        if let Some(comparing) = self.comparing.get_mut(&index) {
+            comparing.data(bytes);
+            return self.walk.goes_on();
+        }
+        let writer = Arc::clone(&self.writer);
+        self.writing(index, |writing| {
+            write(writing, bytes)?;
+            add(&writer.walk.set.context.progress.bytes_copied, bytes.len() as u64);
+            add(&writer.written, bytes.len() as u64);
+            Ok(())
+        })
+    }
+
     fn unread(&mut self, index: usize, error: SourceError) {
         let name = self.items[index].entry.name.clone();
         if let Err(error) = self.writer.unread(&self.folder, &name, error) {
@@ -334,19 +387,17 @@ fn rights(meta: &Meta) -> (u32, u32, u32) {
 }
 
 impl<S: Source> ContentSink for FileReceiver<S> {
+    fn of_base(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<()> {
+        self.built.entry(index).or_default().bytes += bytes.len() as u64;
+        self.store(index, bytes, Writing::of_base)
+    }
+
+    fn hashed(&mut self, index: usize, hash: [u8; 32]) {
+        self.built.entry(index).or_default().hash = Some(hash);
+    }
+
     fn data(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<()> {
-        self.show(index, bytes.len() as u64);
-        if let Some(comparing) = self.comparing.get_mut(&index) {
-            comparing.data(bytes);
-            return self.walk.goes_on();
-        }
-        let writer = Arc::clone(&self.writer);
-        self.writing(index, |writing| {
-            writing.data(bytes)?;
-            add(&writer.walk.set.context.progress.bytes_copied, bytes.len() as u64);
-            add(&writer.written, bytes.len() as u64);
-            Ok(())
-        })
+        self.store(index, bytes, Writing::data)
     }
 
     fn hole(&mut self, index: usize, length: u64) -> ControlFlow<()> {
@@ -403,6 +454,7 @@ impl<S: Source> ContentSink for FileReceiver<S> {
         this.walk.tally.add(&std::mem::take(&mut this.done), None);
         this.writing.clear();
         this.comparing.clear();
+        this.built.clear();
         let again = std::mem::take(&mut this.again);
         if !again.is_empty() && !this.walk.halted() {
             let attempt = this.attempt + 1;

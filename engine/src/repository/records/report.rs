@@ -41,6 +41,8 @@ pub struct Counts {
     pub copied: u64,
     /// Bytes read from the source and stored.
     pub bytes_copied: u64,
+    /// Bytes of [`Counts::bytes_copied`] that did not have to be transferred, because the base has them.
+    pub bytes_from_base: u64,
     /// Bytes of content that only this snapshot stores: files copied from the source, and copies within the destination
     /// that share no blocks. Holes do not count.
     pub bytes_stored: u64,
@@ -86,6 +88,7 @@ impl std::ops::AddAssign for Counts {
             linked,
             copied,
             bytes_copied,
+            bytes_from_base,
             bytes_stored,
             compared,
             bytes_compared,
@@ -112,6 +115,7 @@ impl std::ops::AddAssign for Counts {
         self.linked += linked;
         self.copied += copied;
         self.bytes_copied += bytes_copied;
+        self.bytes_from_base += bytes_from_base;
         self.bytes_stored += bytes_stored;
         self.compared += compared;
         self.bytes_compared += bytes_compared;

@@ -50,6 +50,6 @@ impl SentFile {
             ..Meta::of(Kind::File)
         };
         let entry = Entry { name: c_name(self.name).ok()?, meta, extra: None };
-        Some(Wanted { entry, from: self.from, again: self.again })
+        Some(Wanted { entry, from: self.from, again: self.again, base: None })
     }
 }

@@ -4,6 +4,7 @@ use engine::entry::Time;
 use serde::{Deserialize, Serialize};
 
 use crate::helper::protocol::content::SentFile;
+use crate::helper::protocol::delta::{SentChunk, SentPart, SentRun, SentSums};
 use crate::helper::protocol::entry::{SentEntry, SentId, SentMeta};
 use crate::helper::protocol::error::SentError;
 
@@ -76,6 +77,18 @@ pub(crate) enum Request<'a> {
         listings: u64,
         contents: u64,
     },
+    /// Like `Fetch`, for a file whose base the near end has: asks for its chunks.
+    Delta {
+        folder: u64,
+        file: SentFile,
+        sums: SentSums,
+    },
+    /// Asks for parts of a file whose `Delta` has the number `request`. After the last ones the file ends.
+    Parts {
+        request: u32,
+        parts: Vec<SentPart>,
+        last: bool,
+    },
 }
 
 /// An opened source root.
@@ -119,4 +132,12 @@ pub(crate) enum Answer {
     Hole(u64),
     /// A file ended: the metadata of its handle after the last byte.
     Read(Result<SentMeta, SentError>),
+    /// The next chunks of a file that is sent as differences.
+    Chunks(Vec<SentChunk>),
+    /// The hash of the whole file: all of its chunks were sent.
+    Hashed([u8; 32]),
+    /// A part of a file, in the order in which they were asked for; the rest of the frame is what the base lacks.
+    Part(Vec<SentRun>),
+    /// The last answer to `Delta`: this file cannot be sent as differences.
+    Undivided,
 }

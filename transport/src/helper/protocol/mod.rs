@@ -5,6 +5,7 @@
 //! encoding of postcard. An answer carries the number of its request.
 
 pub(crate) mod content;
+pub(crate) mod delta;
 pub(crate) mod entry;
 pub(crate) mod error;
 pub(crate) mod frame;

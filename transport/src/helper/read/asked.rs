@@ -16,6 +16,7 @@ pub struct Asked {
     pub(crate) filters: Arc<Filters>,
     pub(crate) follow: Follow,
     pub(crate) depths: HashMap<PathBuf, usize>,
+    pub(crate) whole_files: bool,
 }
 
 impl Asked {
@@ -28,7 +29,13 @@ impl Asked {
         follow: Follow,
         roots: Vec<(PathBuf, Vec<u8>)>,
     ) -> Self {
-        Self { selection, filters, follow, depths: depths(roots) }
+        Self { selection, filters, follow, depths: depths(roots), whole_files: false }
+    }
+
+    /// Whether changed files are transferred whole, not as their differences from the base.
+    #[must_use]
+    pub fn whole_files(self, whole_files: bool) -> Self {
+        Self { whole_files, ..self }
     }
 
     /// Whether an attribute that the far end sent belongs to the snapshot.

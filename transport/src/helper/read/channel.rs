@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::helper::protocol::CONNECTION;
+use crate::helper::protocol::delta::SentPart;
 use crate::helper::protocol::frame::append;
 use crate::helper::protocol::message::Request;
 use crate::helper::read::folder::FolderHandle;
@@ -67,6 +68,8 @@ pub(crate) enum Purpose {
 struct Pending {
     purpose: Purpose,
     asked: Instant,
+    /// The far end waits for this end.
+    idle: bool,
 }
 
 /// A channel.
@@ -107,12 +110,12 @@ impl HelperChannel {
     /// Sends a request; returns its number.
     pub(crate) fn ask(&mut self, request: &Request<'_>, purpose: Purpose) -> u32 {
         let asked = Instant::now();
-        if self.pending.is_empty() {
+        if !self.expects() {
             self.heard = asked;
         }
         let number = self.next;
         self.next = self.next.wrapping_add(1).max(CONNECTION + 1);
-        self.pending.insert(number, Pending { purpose, asked });
+        self.pending.insert(number, Pending { purpose, asked, idle: false });
         self.send(number, request);
         number
     }
@@ -172,6 +175,27 @@ impl HelperChannel {
         }
     }
 
+    /// Asks for parts of a file whose chunks were asked for.
+    pub(crate) fn ask_parts(&mut self, request: u32, parts: Vec<SentPart>, last: bool) {
+        self.send(CONNECTION, &Request::Parts { request, parts, last });
+    }
+
+    /// Records whether the far end waits for this end before it goes on with a request.
+    pub(crate) fn set_idle(&mut self, request: u32, idle: bool) {
+        let expected = self.expects();
+        if let Some(pending) = self.pending.get_mut(&request) {
+            pending.idle = idle;
+        }
+        if !expected {
+            self.heard = Instant::now();
+        }
+    }
+
+    /// Whether the far end has to send something.
+    fn expects(&self) -> bool {
+        self.pending.values().any(|pending| !pending.idle)
+    }
+
     /// Counts a message of a listing of this many bytes.
     pub(crate) fn listed(&mut self, bytes: usize) -> Result<(), Violation> {
         self.listings.took(bytes)
@@ -205,7 +229,7 @@ impl HelperChannel {
     /// Whether an answer is overdue.
     pub(crate) fn stalled(&self, now: Instant, limit: Duration) -> bool {
         let silent = now.saturating_duration_since(self.heard) > limit;
-        silent && !self.pending.is_empty() && !self.held_back
+        silent && self.expects() && !self.held_back
     }
 
     pub(crate) fn flush(&mut self) -> io::Result<()> {

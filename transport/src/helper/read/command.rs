@@ -10,6 +10,7 @@ use engine::source::{ContentSink, ListSink, Wanted};
 
 use crate::delivery::Unwanted;
 use crate::helper::protocol::message::Answer;
+use crate::helper::read::delta::DeltaCommand;
 use crate::helper::read::folder::FolderHandle;
 
 /// A command to the network thread.
@@ -18,6 +19,8 @@ pub(crate) enum Command {
     Fetch(Arc<FolderHandle>, Vec<Wanted>, Box<dyn ContentSink>),
     Ask(PendingQuery),
     Unwanted(Unwanted),
+    /// From the thread that builds files.
+    Delta(DeltaCommand),
     /// The engine has dropped the folder with this number.
     Forget(u64),
 }
@@ -54,7 +57,7 @@ impl Command {
                 sink.end();
             }
             Self::Ask(asked) => asked.reply(Err(gone())),
-            Self::Unwanted(_) | Self::Forget(_) => {}
+            Self::Unwanted(_) | Self::Delta(_) | Self::Forget(_) => {}
         }
     }
 }

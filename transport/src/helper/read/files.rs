@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
+use engine::entry::Meta;
 use engine::source::Wanted;
 
+use crate::helper::delta::SIZES;
+use crate::helper::protocol::delta::SentSums;
 use crate::helper::protocol::message::Request;
+use crate::helper::read::delta::DeltaFile;
+use crate::helper::read::delta::rules::DeltaRules;
 use crate::helper::read::folder::FolderHandle;
 use crate::ssh::framing::Violation;
 
@@ -21,6 +26,17 @@ pub(crate) struct FileFetch {
     wanted: Wanted,
     /// The channel, and the number of the request on it.
     pub(crate) asked: Option<(usize, u32)>,
+    /// The file is built from the base.
+    pub(crate) delta: Option<DeltaState>,
+}
+
+/// The state of a file that is built from the base.
+#[derive(Default)]
+pub(crate) struct DeltaState {
+    /// The number of the connection for which it is asked.
+    pub(crate) round: u32,
+    /// `None` until it is asked for.
+    pub(crate) rules: Option<DeltaRules>,
 }
 
 impl FileFetch {
@@ -29,8 +45,34 @@ impl FileFetch {
         index: usize,
         folder: &Arc<FolderHandle>,
         wanted: Wanted,
+        deltas: bool,
     ) -> Self {
-        Self { request, index, folder: Arc::clone(folder), wanted, asked: None }
+        let is_delta = deltas && wanted.base.is_some() && SIZES.contains(&wanted.entry.meta.size);
+        let delta = is_delta.then(DeltaState::default);
+        Self { request, index, folder: Arc::clone(folder), wanted, asked: None, delta }
+    }
+
+    /// What the thread that builds files needs to know of it.
+    pub(crate) fn to_build(&self) -> Option<DeltaFile> {
+        let Wanted { entry, from, base, .. } = &self.wanted;
+        Some(DeltaFile {
+            request: self.request,
+            index: self.index,
+            base: Arc::clone(base.as_ref()?),
+            listed: entry.meta.clone(),
+            from: *from,
+        })
+    }
+
+    /// The message that requests the chunks from an offset on.
+    pub(crate) fn delta_request(&self, from: u64, sums: SentSums) -> Request<'static> {
+        let wanted = Wanted { from, ..self.wanted.clone() };
+        Request::Delta { folder: self.folder.number, file: (&wanted).into(), sums }
+    }
+
+    /// The result of a file that is not asked for any more: as it was listed.
+    pub(crate) fn listed(&self) -> Meta {
+        self.wanted.entry.meta.clone()
     }
 
     /// The listed size, bytes.

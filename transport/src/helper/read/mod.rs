@@ -1,11 +1,12 @@
 //! The near end: a source whose folders are on another host, where this program runs too.
 //!
 //! The network thread asks the scheduler what to send; two threads of `delivery` pass listings and contents to the
-//! sinks.
+//! sinks; one of `delta` builds changed files from those of the base.
 
 pub(crate) mod asked;
 pub(crate) mod channel;
 pub(crate) mod command;
+pub(crate) mod delta;
 pub(crate) mod files;
 pub(crate) mod folder;
 pub(crate) mod listing;
@@ -30,6 +31,7 @@ use crate::delivery::Delivery;
 use crate::helper::protocol::error::said;
 use crate::helper::protocol::message::{Answer, SentRoot};
 use crate::helper::read::command::{Command, PendingQuery, Query, gone};
+use crate::helper::read::delta::worker;
 use crate::helper::read::folder::{FolderHandle, Forget, HelperFolder, Numbers};
 use crate::helper::read::scheduler::HelperScheduler;
 use crate::helper::read::service::Helper;
@@ -74,10 +76,13 @@ impl HelperSource {
         let asked = Arc::new(asked);
         let (to_network, commands) = unbounded_channel();
         let (delivery, threads) = Delivery::start(&to_network).map_err(local)?;
+        let (deltas, builder) = worker::start(&delivery, to_network.clone()).map_err(local)?;
+        let threads = threads.into_iter().chain([builder]);
         let wake = Arc::clone(&delivery.backlog.less);
         let service = Helper { command, asked: Arc::clone(&asked) };
         let (to_scheduler, under_way) = (Arc::clone(&asked), options.under_way);
-        let scheduler = Box::new(move || HelperScheduler::new(to_scheduler, delivery, under_way));
+        let scheduler =
+            Box::new(move || HelperScheduler::new(to_scheduler, delivery, deltas, under_way));
         let quit = Quit::new(stopped);
         let network = Network { address, options, service, commands, quit, scheduler, wake };
         let (connected, greeting) =

@@ -2,6 +2,7 @@
 
 pub(crate) mod confine;
 pub(crate) mod credit;
+pub(crate) mod delta;
 pub(crate) mod folders;
 pub(crate) mod outbox;
 pub(crate) mod requests;

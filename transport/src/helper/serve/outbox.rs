@@ -86,6 +86,14 @@ impl Outbox {
         self.queue(frame, |waiting| &mut waiting.content, CONTENT)
     }
 
+    /// Queues a message about the content of a file whose frame is made, like [`Outbox::content`].
+    ///
+    /// # Errors
+    /// [`Ended`].
+    pub(crate) fn framed_content(&self, frame: Vec<u8>) -> Result<(), Ended> {
+        self.queue(frame, |waiting| &mut waiting.content, CONTENT)
+    }
+
     fn queue(
         &self,
         frame: Vec<u8>,

@@ -18,6 +18,7 @@ use crate::helper::protocol::entry::{SentEntry, file_id};
 use crate::helper::protocol::error::SentError;
 use crate::helper::protocol::message::{Answer, Request, SentCrossing, SentRoot};
 use crate::helper::serve::confine::{Allowed, Roots};
+use crate::helper::serve::delta::{Delta, Deltas};
 use crate::helper::serve::folders::{Folders, NamedFolder, Violation};
 use crate::helper::serve::sinks::{Content, Line, Listing, Reply};
 use crate::helper::serve::workers::{Kind, Workers};
@@ -39,6 +40,7 @@ pub(crate) struct Requests {
     folders: Arc<Folders>,
     running: Running,
     line: Arc<Line>,
+    deltas: Arc<Deltas>,
     workers: Workers,
 }
 
@@ -54,6 +56,7 @@ impl Requests {
             folders: Arc::default(),
             running: Arc::default(),
             line,
+            deltas: Arc::default(),
             workers: Workers::start()?,
         })
     }
@@ -72,6 +75,23 @@ impl Requests {
             Request::Cancel { request } => {
                 if let Some(cancelled) = lock(&self.running).get(&request) {
                     cancelled.store(true, Ordering::Relaxed);
+                }
+                let delta = self.deltas.get(request);
+                delta.filter(|delta| delta.wake()).into_iter().for_each(|it| self.step(it));
+            }
+            Request::Delta { folder, file, sums } => {
+                let wanted = file.wanted().ok_or(NO_NAME)?;
+                let folder = self.folders.get(folder)?;
+                let reply = self.begin(number)?;
+                let delta = self.deltas.add(Delta::new(reply, folder, wanted, sums)?)?;
+                self.step(delta);
+            }
+            Request::Parts { request, parts, last } => {
+                // The file may have ended with an error meanwhile.
+                if let Some(delta) = self.deltas.get(request)
+                    && delta.ask(parts, last, &self.deltas)?
+                {
+                    self.step(delta);
                 }
             }
             Request::Folder { folder, parent, name, id } => {
@@ -199,6 +219,20 @@ impl Requests {
         self.run(number, kind, move |reply| work(&source, &folders, &folder, reply))
     }
 
+    /// Queues the work on a delta that can be done now.
+    fn step(&self, delta: Arc<Delta>) {
+        let (source, folders) = (Arc::clone(&self.source), Arc::clone(&self.folders));
+        let (deltas, running) = (Arc::clone(&self.deltas), Arc::clone(&self.running));
+        let work = move || {
+            if delta.work(&source, &folders, &deltas) {
+                deltas.remove(delta.number());
+                lock(&running).remove(&delta.number());
+                delta.end();
+            }
+        };
+        self.workers.add(Kind::Delta, Box::new(work));
+    }
+
     /// Queues the work that answers the request `number`.
     fn run(
         &self,
@@ -206,16 +240,7 @@ impl Requests {
         kind: Kind,
         work: impl FnOnce(&Reply) + Send + 'static,
     ) -> Result<(), Violation> {
-        let cancelled = Arc::new(AtomicBool::new(false));
-        let mut running = lock(&self.running);
-        if running.len() >= MOST {
-            return Err(Violation("too many requests at a time"));
-        }
-        if running.insert(number, Arc::clone(&cancelled)).is_some() {
-            return Err(Violation("two requests with one number"));
-        }
-        drop(running);
-        let reply = Reply { line: Arc::clone(&self.line), number, cancelled };
+        let reply = self.begin(number)?;
         let running = Arc::clone(&self.running);
         self.workers.add(
             kind,
@@ -225,6 +250,19 @@ impl Requests {
             }),
         );
         Ok(())
+    }
+
+    /// Registers the request `number`.
+    fn begin(&self, number: u32) -> Result<Reply, Violation> {
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let mut running = lock(&self.running);
+        if running.len() >= MOST {
+            return Err(Violation("too many requests at a time"));
+        }
+        if running.insert(number, Arc::clone(&cancelled)).is_some() {
+            return Err(Violation("two requests with one number"));
+        }
+        Ok(Reply { line: Arc::clone(&self.line), number, cancelled })
     }
 }
 

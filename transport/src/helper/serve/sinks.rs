@@ -148,6 +148,13 @@ impl ContentSink for Content {
         self.reply.wanted(self.send(&Answer::Hole(length), &[]))
     }
 
+    /// The far end has no base.
+    fn of_base(&mut self, _: usize, _: &[u8]) -> ControlFlow<()> {
+        ControlFlow::Break(())
+    }
+
+    fn hashed(&mut self, _: usize, _: [u8; 32]) {}
+
     fn file_end(&mut self, _: usize, after: Result<Meta, SourceError>) {
         let after = after.as_ref().map(SentMeta::from).map_err(SentError::from);
         // Behind the content of the file, in the same queue.

@@ -112,7 +112,7 @@ fn a_folder_is_listed_entered_and_read() {
         meta: listed[&b"file"[..]].clone(),
         extra: None,
     };
-    let file = (&engine::source::Wanted { entry, from: 3, again: false }).into();
+    let file = (&engine::source::Wanted { entry, from: 3, again: false, base: None }).into();
     near.ask(&Request::Fetch { folder: 2, file });
     let (_, Answer::Data, bytes) = near.next() else { panic!() };
     assert_eq!(bytes, b"tent");

@@ -1,5 +1,5 @@
-//! The threads that answer requests. Requests for single entries, listings, small files, and large files have
-//! threads of their own, so that a slow one delays only its kind.
+//! The threads that answer requests. Requests for single entries, listings, small files, large files, and deltas
+//! have threads of their own, so that a slow one delays only its kind.
 
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -21,10 +21,12 @@ pub(crate) enum Kind {
     Listing,
     SmallFile,
     LargeFile,
+    /// A step of a file that is sent as differences.
+    Delta,
 }
 
 /// The threads and their queues. They end when this is dropped and the queues are empty.
-pub(crate) struct Workers([Sender<Task>; 4]);
+pub(crate) struct Workers([Sender<Task>; 5]);
 
 impl Workers {
     /// Starts the threads.
@@ -42,9 +44,9 @@ impl Workers {
             }
             io::Result::Ok(tasks)
         };
-        let kinds = ["entries", "listings", "small-files", "large-files"];
-        let [entries, listings, small, large] = kinds.map(queue);
-        Ok(Self([entries?, listings?, small?, large?]))
+        let kinds = ["entries", "listings", "small-files", "large-files", "deltas"];
+        let [entries, listings, small, large, deltas] = kinds.map(queue);
+        Ok(Self([entries?, listings?, small?, large?, deltas?]))
     }
 
     /// Queues a task.

@@ -198,7 +198,7 @@ pub(crate) fn wanted(size: u64, from: u64) -> Wanted {
         allocated: size,
     };
     let name = std::ffi::CString::new(size.to_string()).unwrap();
-    Wanted { entry: Entry { name, meta, extra: None }, from, again: false }
+    Wanted { entry: Entry { name, meta, extra: None }, from, again: false, base: None }
 }
 
 /// The number of delivered bytes of a file, and its result.
@@ -216,6 +216,12 @@ impl ContentSink for Sink {
     fn hole(&mut self, _: usize, _: u64) -> ControlFlow<()> {
         panic!("there are no zeros")
     }
+
+    fn of_base(&mut self, _: usize, _: &[u8]) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn hashed(&mut self, _: usize, _: [u8; 32]) {}
 
     fn file_end(&mut self, index: usize, after: Result<Meta, SourceError>) {
         let _ = self.1.send((index, (self.0[index], after)));

@@ -30,7 +30,7 @@ impl ReadScheduler {
         sink: Box<dyn ContentSink>,
     ) {
         let request = self.id();
-        self.delivery.fetched(request, ContentPart::Begin(sink));
+        self.delivery.fetched(request, ContentPart::Begin(sink, files.len()));
         for (index, wanted) in files.iter().enumerate() {
             if let Some(lost) = self.lost() {
                 self.delivery.fetched(request, ContentPart::FileEnd(index, Err(lost)));
@@ -45,10 +45,6 @@ impl ReadScheduler {
             self.queue(id, file.is_small());
             self.files.insert(id, file);
         }
-        if files.is_empty() || self.lost.is_some() {
-            return self.delivery.fetched(request, ContentPart::End);
-        }
-        self.requests.insert(request, files.len());
     }
 
     pub(super) fn queue(&mut self, id: u64, small: bool) {
@@ -101,23 +97,13 @@ impl ReadScheduler {
             self.reading.retain(|reading| *reading != id);
         }
         match going {
-            Ok(_) => self.file_is_through(file.request),
+            Ok(_) => self.progressed = true,
             Err(Again) => {
                 // Late answers still carry the old number, so the file gets a new one.
                 file.id = self.id();
                 self.files_again.push_back(file.id);
                 self.files.insert(file.id, file);
             }
-        }
-    }
-
-    pub(super) fn file_is_through(&mut self, request: u64) {
-        self.progressed = true;
-        let Some(left) = self.requests.get_mut(&request) else { return };
-        *left -= 1;
-        if *left == 0 {
-            self.requests.remove(&request);
-            self.delivery.fetched(request, ContentPart::End);
         }
     }
 

@@ -74,8 +74,6 @@ pub(crate) struct ReadScheduler {
     large_waiting: VecDeque<u64>,
     /// Large files that are being read.
     reading: VecDeque<u64>,
-    /// For each fetch request, the number of unfinished files.
-    requests: HashMap<u64, usize>,
     queries: HashMap<u64, PendingQuery>,
     statvfs: bool,
     /// The shortest time to an answer.
@@ -105,7 +103,6 @@ impl ReadScheduler {
             small_waiting: VecDeque::new(),
             large_waiting: VecDeque::new(),
             reading: VecDeque::new(),
-            requests: HashMap::new(),
             queries: HashMap::new(),
             statvfs: false,
             round_trip: UNKNOWN,
@@ -313,7 +310,6 @@ impl Scheduler for ReadScheduler {
         }
         for (_, mut file) in std::mem::take(&mut self.files) {
             file.abandon(Err(lost()), &mut self.delivery);
-            self.file_is_through(file.request);
         }
         for (_, asked) in self.queries.drain() {
             asked.reply(Err(lost()));

@@ -55,6 +55,12 @@ impl ContentSink for Sink {
         ControlFlow::Continue(())
     }
 
+    fn of_base(&mut self, _: usize, _: &[u8]) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn hashed(&mut self, _: usize, _: [u8; 32]) {}
+
     fn file_end(&mut self, _: usize, _: Result<Meta, SourceError>) {
         self.0.files.fetch_add(1, Ordering::Relaxed);
     }

@@ -1,10 +1,13 @@
 //! Holds what is requested and not answered, and distributes it over the channels.
 
+mod deltas;
+
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use engine::SourceError;
@@ -17,6 +20,7 @@ use crate::helper::protocol::{CONNECTION, frame};
 use crate::helper::read::asked::Asked;
 use crate::helper::read::channel::{HelperChannel, Purpose};
 use crate::helper::read::command::{Command, PendingQuery, Query};
+use crate::helper::read::delta::Event;
 use crate::helper::read::files::FileFetch;
 use crate::helper::read::folder::FolderHandle;
 use crate::helper::read::listing::FolderListing;
@@ -34,7 +38,7 @@ const FAR: Duration = Duration::from_millis(10);
 const UNKNOWN: Duration = Duration::from_secs(3600);
 
 /// The size from which a file counts as a large one, bytes. It goes to the channel with the least work.
-const LARGE: u64 = 1 << 20;
+pub(super) const LARGE: u64 = 1 << 20;
 
 /// Everything that is requested and not answered.
 pub(crate) struct HelperScheduler {
@@ -46,8 +50,8 @@ pub(crate) struct HelperScheduler {
     queries: HashMap<u64, PendingQuery>,
     listings: HashMap<u64, FolderListing>,
     files: HashMap<u64, FileFetch>,
-    /// For each fetch request, its number of unfinished files.
-    requests: HashMap<u64, usize>,
+    /// The thread that builds files from those of the base.
+    deltas: Sender<Event>,
     /// What waits for a connection.
     waiting: VecDeque<Purpose>,
     round_trip: Duration,
@@ -57,7 +61,12 @@ pub(crate) struct HelperScheduler {
 
 impl HelperScheduler {
     /// `under_way` limits the bytes of content that are sent ahead and that wait for the sinks.
-    pub(crate) fn new(asked: Arc<Asked>, delivery: Delivery, under_way: Option<u64>) -> Self {
+    pub(crate) fn new(
+        asked: Arc<Asked>,
+        delivery: Delivery,
+        deltas: Sender<Event>,
+        under_way: Option<u64>,
+    ) -> Self {
         Self {
             asked,
             under_way,
@@ -67,7 +76,7 @@ impl HelperScheduler {
             queries: HashMap::new(),
             listings: HashMap::new(),
             files: HashMap::new(),
-            requests: HashMap::new(),
+            deltas,
             waiting: VecDeque::new(),
             round_trip: UNKNOWN,
             progressed: false,
@@ -114,6 +123,9 @@ impl HelperScheduler {
                 }
             }
             Purpose::File(id) => {
+                if self.build(id) {
+                    return;
+                }
                 let Some(file) = self.files.get(&id) else { return };
                 let (folder, request) = (Arc::clone(&file.folder), file.request());
                 let large = file.size() >= LARGE;
@@ -168,35 +180,25 @@ impl HelperScheduler {
             return sink.end();
         }
         let request = self.id();
-        let count = files.len();
-        self.delivery.fetched(request, ContentPart::Begin(sink));
-        if count == 0 {
-            return self.delivery.fetched(request, ContentPart::End);
-        }
-        self.requests.insert(request, count);
+        self.delivery.fetched(request, ContentPart::Begin(sink, files.len()));
+        // The sink is known before another thread sends anything to it.
+        self.delivery.flush();
         for (index, wanted) in files.into_iter().enumerate() {
-            let id = self.id();
-            self.files.insert(id, FileFetch::new(request, index, folder, wanted));
+            let (id, deltas) = (self.id(), !self.asked.whole_files);
+            self.files.insert(id, FileFetch::new(request, index, folder, wanted, deltas));
             self.start(Purpose::File(id));
         }
     }
 
-    /// Delivers the end of a file, and that of its request if it is the last one.
     fn file_end(&mut self, file: &FileFetch, result: Result<Meta, SourceError>) {
-        let request = file.request;
-        self.delivery.fetched(request, ContentPart::FileEnd(file.index, result));
-        let Some(left) = self.requests.get_mut(&request) else { return };
-        *left -= 1;
-        if *left == 0 {
-            self.requests.remove(&request);
-            self.delivery.fetched(request, ContentPart::End);
-        }
+        self.delivery.fetched(file.request, ContentPart::FileEnd(file.index, result));
     }
 
     fn cancel(&mut self, unwanted: Unwanted) {
         let asked = match unwanted {
             Unwanted::Folder(id) => self.listings.get(&id).and_then(|listing| listing.asked),
             Unwanted::File(request, index) => {
+                self.event(Event::Unwanted(request, index));
                 let mut files = self.files.values();
                 let file = files.find(|file| file.request == request && file.index == index);
                 file.and_then(|file| file.asked)
@@ -257,9 +259,12 @@ impl HelperScheduler {
         channel: usize,
         id: u64,
         answer: Answer,
-        content: &[u8],
+        (content, bytes): (&[u8], usize),
     ) -> Result<bool, Violation> {
         let Some(file) = self.files.get_mut(&id) else { return Err(WRONG) };
+        if file.delta.is_some() {
+            return self.delta_answer(channel, id, answer, (content, bytes));
+        }
         match answer {
             Answer::Data => {
                 self.channels[channel].read(content.len())?;
@@ -309,8 +314,8 @@ impl HelperScheduler {
 /// By how many requests a channel that knows the folder may be busier than the others.
 const KNOWN: usize = 16;
 
-const WRONG: Violation = Violation("an answer to another question");
-const BAD_META: Violation = Violation("metadata that no entry has");
+pub(super) const WRONG: Violation = Violation("an answer to another question");
+pub(super) const BAD_META: Violation = Violation("metadata that no entry has");
 
 impl Scheduler for HelperScheduler {
     type Service = Helper;
@@ -353,6 +358,7 @@ impl Scheduler for HelperScheduler {
                 self.start(Purpose::Query(id));
             }
             Command::Unwanted(unwanted) => self.cancel(unwanted),
+            Command::Delta(command) => self.delta_command(command),
             Command::Forget(folder) => {
                 self.channels.iter_mut().for_each(|channel| channel.forget(folder));
             }
@@ -362,7 +368,7 @@ impl Scheduler for HelperScheduler {
     fn receive(&mut self, number: usize, frame: &[u8], now: Instant) -> Result<(), Violation> {
         let not_understood = |_| Violation("a message that is not understood");
         let (request, answer, content) = frame::read(frame).map_err(not_understood)?;
-        if !content.is_empty() && !matches!(answer, Answer::Data) {
+        if !content.is_empty() && !matches!(answer, Answer::Data | Answer::Part(_)) {
             return Err(Violation("bytes behind a message"));
         }
         if request == CONNECTION {
@@ -374,7 +380,7 @@ impl Scheduler for HelperScheduler {
         let is_last = match purpose {
             Purpose::Query(id) => self.query_answer(id, answer).map(|()| true)?,
             Purpose::Listing(id) => self.listing_answer(number, id, answer, bytes)?,
-            Purpose::File(id) => self.file_answer(number, id, answer, content)?,
+            Purpose::File(id) => self.file_answer(number, id, answer, (content, bytes))?,
             Purpose::Opening => match answer {
                 Answer::Root(_) => true,
                 _ => return Err(WRONG),
@@ -440,8 +446,11 @@ impl Scheduler for HelperScheduler {
         for (id, _) in std::mem::take(&mut self.listings) {
             self.delivery.listed(id, ListingPart::End(Err(lost())));
         }
-        for (_, file) in std::mem::take(&mut self.files) {
-            self.file_end(&file, Err(lost()));
+        for (id, file) in std::mem::take(&mut self.files) {
+            match file.delta {
+                Some(_) => self.event(Event::Ended(id, Err(lost()))),
+                None => self.file_end(&file, Err(lost())),
+            }
         }
         for (_, asked) in self.queries.drain() {
             asked.reply(Err(lost()));

@@ -1,0 +1,406 @@
+//! One file that is being built from the base's copy and from what the far end sends.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use engine::SourceError;
+use engine::entry::Meta;
+
+use crate::delivery::ContentPart;
+use crate::helper::delta::sums::PIECE_SUM;
+use crate::helper::delta::{PART_MAX, PARTS, pieces};
+use crate::helper::protocol::delta::{Origin, SentChunk, SentPart, SentRun, SentSums};
+use crate::helper::read::command::gone;
+use crate::helper::read::delta::index::{Index, Indexing};
+use crate::helper::read::delta::output::Output;
+use crate::helper::read::delta::plan::{Part, Plan, Step};
+use crate::helper::read::delta::{DeltaCommand, DeltaFile};
+
+/// Bytes of the base that are divided, and bytes that are delivered, before the thread looks at what arrived.
+const DIVIDED: u64 = 8 << 20;
+const DELIVERED: u64 = 4 << 20;
+
+/// Parts that are asked for in one message.
+const TOGETHER: usize = 64;
+
+/// The most chunks and steps that may wait. Only a file in very many pieces has more; it is fetched whole.
+const WAITING: usize = 512 * 1024;
+
+/// After so many parts without a page of the base, sums are sent for one part of 16 only.
+const FRUITLESS: u32 = 64;
+
+/// Pieces of the far end that are not planned yet.
+enum Listed {
+    Chunks(Vec<SentChunk>),
+    Hole(u64),
+}
+
+/// The state of a session after a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// There is more to do now.
+    Goes,
+    /// It waits for the far end.
+    Waits,
+    /// The file has ended.
+    Ended,
+}
+
+/// A file that is being built.
+pub(crate) struct Session {
+    pub(crate) id: u64,
+    pub(crate) file: DeltaFile,
+    round: u32,
+    base: File,
+    base_size: u64,
+    sums: SentSums,
+    indexing: Option<Indexing>,
+    index: Index,
+    /// The offset up to which the file was passed on.
+    delivered: u64,
+    listed: VecDeque<Listed>,
+    /// Chunks in `listed`.
+    listed_chunks: usize,
+    list_ended: bool,
+    plan: Plan,
+    planned: bool,
+    steps: VecDeque<Step>,
+    unsent: VecDeque<Part>,
+    last_sent: bool,
+    awaited: usize,
+    answers: VecDeque<(Vec<SentRun>, Vec<u8>)>,
+    fruitless: u32,
+    hash: Option<[u8; 32]>,
+    ended: Option<Result<Meta, SourceError>>,
+    failed: bool,
+}
+
+impl Session {
+    /// Begins to build `file` from `base`, and asks for its chunks.
+    pub(crate) fn new(
+        id: u64,
+        file: DeltaFile,
+        round: u32,
+        (base, meta): (File, &Meta),
+        sums: SentSums,
+        output: &Output,
+    ) -> Self {
+        let has_holes = meta.allocated < meta.size;
+        let session = Self {
+            id,
+            round,
+            base,
+            base_size: meta.size,
+            sums,
+            indexing: Some(Indexing::new(sums, meta.size, has_holes)),
+            index: Index::default(),
+            delivered: file.from,
+            listed: VecDeque::new(),
+            listed_chunks: 0,
+            list_ended: false,
+            plan: Plan::new(file.from),
+            planned: false,
+            steps: VecDeque::new(),
+            unsent: VecDeque::new(),
+            last_sent: false,
+            awaited: 0,
+            answers: VecDeque::new(),
+            fruitless: 0,
+            hash: None,
+            ended: None,
+            failed: false,
+            file,
+        };
+        session.ask(output);
+        session
+    }
+
+    fn ask(&self, output: &Output) {
+        let (file, round, from, sums) = (self.id, self.round, self.delivered, self.sums);
+        output.command(DeltaCommand::Ask { file, round, from, sums });
+    }
+
+    /// The most chunks that the index of the base has, approximately.
+    pub(crate) fn weight(&self) -> u64 {
+        self.sums.chunk.most_chunks(self.base_size)
+    }
+
+    /// Parts without an answer.
+    pub(crate) fn awaited(&self) -> usize {
+        self.awaited
+    }
+
+    /// Asks on a new connection for what was not passed on.
+    pub(crate) fn again(&mut self, round: u32, output: &Output) {
+        self.round = round;
+        self.discard(output);
+        (self.list_ended, self.planned, self.last_sent) = (false, false, false);
+        (self.awaited, self.hash, self.ended) = (0, None, None);
+        self.plan = Plan::new(self.delivered);
+        match self.failed {
+            true => output.command(DeltaCommand::GiveUp { file: self.id, round }),
+            false => self.ask(output),
+        }
+    }
+
+    fn discard(&mut self, output: &Output) {
+        self.answers.drain(..).for_each(|(_, bytes)| output.taken(bytes.len()));
+        self.listed.clear();
+        self.listed_chunks = 0;
+        self.steps.clear();
+        self.unsent.clear();
+    }
+
+    pub(crate) fn chunks(&mut self, chunks: Vec<SentChunk>) {
+        self.listed_chunks += chunks.len();
+        self.listed.push_back(Listed::Chunks(chunks));
+    }
+
+    pub(crate) fn hole(&mut self, length: u64) {
+        self.listed_chunks += 1;
+        self.listed.push_back(Listed::Hole(length));
+    }
+
+    pub(crate) fn hashed(&mut self, hash: [u8; 32]) {
+        (self.hash, self.list_ended) = (Some(hash), true);
+    }
+
+    pub(crate) fn part(&mut self, runs: Vec<SentRun>, bytes: Vec<u8>, output: &Output) {
+        self.awaited = self.awaited.saturating_sub(1);
+        match self.failed {
+            true => output.taken(bytes.len()),
+            false => self.answers.push_back((runs, bytes)),
+        }
+    }
+
+    pub(crate) fn ended(&mut self, result: Result<Meta, SourceError>) {
+        self.ended = Some(result);
+    }
+
+    /// Builds no more of the file. The engine receives it as one that has to be read again.
+    pub(crate) fn fail(&mut self, output: &Output) {
+        if !std::mem::replace(&mut self.failed, true) {
+            self.discard(output);
+            if self.ended.is_none() {
+                let (file, round) = (self.id, self.round);
+                output.command(DeltaCommand::GiveUp { file, round });
+            }
+        }
+    }
+
+    /// Does some of what can be done. `may_ask`: the parts that may be asked for.
+    pub(crate) fn turn(&mut self, may_ask: usize, output: &Output) -> Turn {
+        let turned = match self.failed {
+            true => Ok(false),
+            false => self.advance(may_ask, output),
+        };
+        let goes = turned.unwrap_or_else(|_| {
+            self.fail(output);
+            false
+        });
+        match &self.ended {
+            Some(Err(_)) => {}
+            Some(Ok(_)) if self.failed || !goes => {}
+            _ if goes => return Turn::Goes,
+            _ => return Turn::Waits,
+        }
+        self.end(output);
+        Turn::Ended
+    }
+
+    /// Ends the file because the network thread has ended.
+    pub(crate) fn abandon(&mut self, output: &Output) {
+        self.ended = Some(Err(gone()));
+        self.end(output);
+    }
+
+    fn end(&mut self, output: &Output) {
+        let whole = !self.failed && self.steps.is_empty() && self.listed.is_empty();
+        self.discard(output);
+        // Without the hash, the engine accepts no byte of the base.
+        let hash = self.hash.filter(|_| whole).unwrap_or_default();
+        let result = self.ended.take().unwrap_or(Err(SourceError::Replaced));
+        let (request, index) = (self.file.request, self.file.index);
+        output.end(request, index, hash, result);
+    }
+
+    /// One turn; returns whether there is more to do now.
+    fn advance(&mut self, may_ask: usize, output: &Output) -> io::Result<bool> {
+        if self.listed_chunks + self.steps.len() > WAITING {
+            return Err(io::Error::other("the file is in too many pieces"));
+        }
+        if let Some(indexing) = &mut self.indexing {
+            match indexing.advance(&self.base, DIVIDED)? {
+                Some(index) => (self.index, self.indexing) = (index, None),
+                None => return Ok(true),
+            }
+        }
+        self.plan();
+        let asks = self.send_parts(may_ask, output)?;
+        let goes = self.deliver(output)?;
+        Ok(asks || goes)
+    }
+
+    fn plan(&mut self) {
+        let before = self.steps.len();
+        for listed in self.listed.drain(..) {
+            match listed {
+                Listed::Chunks(chunks) => {
+                    chunks.iter().for_each(|it| self.plan.chunk(&self.index, it, &mut self.steps));
+                }
+                Listed::Hole(length) => self.plan.hole(length, &mut self.steps),
+            }
+        }
+        self.listed_chunks = 0;
+        if self.list_ended && !self.planned {
+            self.planned = true;
+            self.plan.end(self.base_size, &mut self.steps);
+        }
+        self.unsent.extend(self.steps.range(before..).filter_map(|step| match step {
+            Step::Part(part) => Some(*part),
+            Step::Base { .. } | Step::Hole(_) => None,
+        }));
+    }
+
+    /// Asks for parts; returns whether it could ask for more now.
+    fn send_parts(&mut self, may_ask: usize, output: &Output) -> io::Result<bool> {
+        let room = may_ask.min(PARTS.saturating_sub(self.awaited));
+        let count = room.min(TOGETHER).min(self.unsent.len());
+        let mut parts = Vec::with_capacity(count);
+        for part in self.unsent.drain(..count) {
+            let Part { offset, length, before, behind } = part;
+            let hopeless = self.fruitless >= FRUITLESS
+                && behind.is_none()
+                && !(offset / PART_MAX).is_multiple_of(16);
+            let sums_at = |shift: Option<i64>| match shift {
+                Some(shift) => sums_of_base(&self.base, self.base_size, &self.sums, &part, shift),
+                None => Ok(Vec::new()),
+            };
+            parts.push(SentPart {
+                offset,
+                // A part is at most `PART_MAX`.
+                length: u32::try_from(length).unwrap_or_default(),
+                before: sums_at((!hopeless).then_some(before))?,
+                behind: sums_at(behind)?,
+            });
+        }
+        let last = self.planned && self.unsent.is_empty();
+        if !parts.is_empty() || (last && !self.last_sent) {
+            self.awaited += parts.len();
+            self.last_sent = last;
+            let (file, round) = (self.id, self.round);
+            output.command(DeltaCommand::Parts { file, round, parts, last });
+        }
+        Ok(count == TOGETHER && !self.unsent.is_empty())
+    }
+
+    /// Passes on what can be passed on; returns whether there is more of it.
+    fn deliver(&mut self, output: &Output) -> io::Result<bool> {
+        let (request, index) = (self.file.request, self.file.index);
+        let end = self.delivered + DELIVERED;
+        while self.delivered < end {
+            match self.steps.front_mut() {
+                Some(Step::Base { offset, length }) => {
+                    let count = output.of_base(request, index, &self.base, *offset, *length)?;
+                    (*offset, *length) = (*offset + count, *length - count);
+                    self.delivered += count;
+                    if *length == 0 {
+                        self.steps.pop_front();
+                    }
+                }
+                Some(Step::Hole(length)) => {
+                    let length = *length;
+                    output.content(request, ContentPart::Hole(index, length));
+                    self.delivered += length;
+                    self.steps.pop_front();
+                }
+                Some(Step::Part(part)) => {
+                    let part = *part;
+                    let Some((runs, bytes)) = self.answers.pop_front() else { return Ok(false) };
+                    self.steps.pop_front();
+                    self.part_of_file(part, &runs, &bytes, output)?;
+                }
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Passes on a part.
+    fn part_of_file(
+        &mut self,
+        part: Part,
+        runs: &[SentRun],
+        bytes: &[u8],
+        output: &Output,
+    ) -> io::Result<()> {
+        let (request, index) = (self.file.request, self.file.index);
+        let is_of_base = |(origin, _): &SentRun| *origin != Origin::Sent;
+        self.fruitless = match runs.iter().any(is_of_base) {
+            true => 0,
+            false => self.fruitless.saturating_add(1),
+        };
+        let (mut pieces, mut rest) = (pieces(part.offset, part.length), bytes);
+        for (origin, count) in runs {
+            let length: usize = pieces.by_ref().take(*count as usize).map(|(_, it)| it).sum();
+            let shift = match origin {
+                Origin::Sent => None,
+                Origin::Before => Some(part.before),
+                Origin::Behind => part.behind,
+            };
+            match shift.map(|shift| self.delivered.checked_add_signed(shift)) {
+                None => {
+                    // `rules` checked that the bytes are there.
+                    let (now, later) = rest.split_at(length.min(rest.len()));
+                    output.content(request, ContentPart::Bytes(index, now.to_vec()));
+                    (rest, self.delivered) = (later, self.delivered + length as u64);
+                }
+                // A sum for bytes that the base does not have is equal to that of some others.
+                Some(None) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Some(Some(mut offset)) => {
+                    let mut left = length as u64;
+                    while left > 0 {
+                        let count = output.of_base(request, index, &self.base, offset, left)?;
+                        (offset, left) = (offset + count, left - count);
+                        self.delivered += count;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The sums of the pieces of a part, as the base has them at another offset. Zeros where it has none.
+fn sums_of_base(
+    base: &File,
+    size: u64,
+    sums: &SentSums,
+    part: &Part,
+    shift: i64,
+) -> io::Result<Vec<u8>> {
+    let mut out = Vec::new();
+    let mut bytes = vec![0; usize::try_from(part.length).unwrap_or_default()];
+    let whole = part.offset.checked_add_signed(shift).filter(|at| at + part.length <= size);
+    if let Some(at) = whole {
+        base.read_exact_at(&mut bytes, at)?;
+    }
+    let mut rest = &mut bytes[..];
+    for (offset, length) in pieces(part.offset, part.length) {
+        let (piece, later) = std::mem::take(&mut rest).split_at_mut(length);
+        rest = later;
+        let at = offset.checked_add_signed(shift).filter(|at| at + length as u64 <= size);
+        match at {
+            None => out.extend_from_slice(&[0; PIECE_SUM]),
+            Some(at) => {
+                if whole.is_none() {
+                    base.read_exact_at(piece, at)?;
+                }
+                out.extend_from_slice(&sums.key.piece(piece));
+            }
+        }
+    }
+    Ok(out)
+}

@@ -1,0 +1,152 @@
+//! Sends what the thread that builds files asks for, and checks what arrives for it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::helper::protocol::message::Answer;
+use crate::helper::read::channel::Purpose;
+use crate::helper::read::delta::rules::DeltaRules;
+use crate::helper::read::delta::{DeltaCommand, Event};
+use crate::helper::read::files::FileFetch;
+use crate::helper::read::scheduler::{BAD_META, HelperScheduler, WRONG};
+use crate::ssh::framing::Violation;
+
+impl HelperScheduler {
+    pub(super) fn event(&self, event: Event) {
+        // The thread lives as long as `self`.
+        let _ = self.deltas.send(event);
+    }
+
+    /// Lets the other thread build the file `id`, if it is to be built. It then asks for what it needs.
+    pub(super) fn build(&mut self, id: u64) -> bool {
+        let Some(file) = self.files.get_mut(&id) else { return false };
+        let to_build = file.to_build();
+        let (Some(delta), Some(to_build)) = (&mut file.delta, to_build) else { return false };
+        delta.round += 1;
+        let event = match delta.round {
+            1 => Event::Start(id, Box::new(to_build), 1),
+            round => Event::Again(id, round),
+        };
+        self.event(event);
+        true
+    }
+
+    /// Carries out a command, unless it is for an earlier connection.
+    pub(super) fn delta_command(&mut self, command: DeltaCommand) {
+        match command {
+            DeltaCommand::Ask { file: id, round, from, sums } => {
+                let Some(file) = self.current(id, round) else { return };
+                let (folder, request) = (Arc::clone(&file.folder), file.delta_request(from, sums));
+                let left = file.size().saturating_sub(from);
+                let Some(number) = self.channel_for(Some(&folder), true) else { return };
+                self.channels[number].open(&folder);
+                let asked = self.channels[number].ask(&request, Purpose::File(id));
+                if let Some(file) = self.files.get_mut(&id)
+                    && let Some(delta) = &mut file.delta
+                {
+                    file.asked = Some((number, asked));
+                    delta.rules = Some(DeltaRules::new(sums, left));
+                }
+            }
+            DeltaCommand::Parts { file: id, round, parts, last } => {
+                let Some(file) = self.current(id, round) else { return };
+                let Some((number, request)) = file.asked else { return };
+                if let Some(rules) = file.delta.as_mut().and_then(|delta| delta.rules.as_mut()) {
+                    rules.asked(&parts, last);
+                }
+                let Some(channel) = self.channels.get_mut(number) else { return };
+                channel.set_idle(request, false);
+                channel.ask_parts(request, parts, last);
+            }
+            DeltaCommand::GiveUp { file: id, round } => {
+                let Some(file) = self.current(id, round) else { return };
+                match file.asked {
+                    Some((number, request)) => {
+                        if let Some(channel) = self.channels.get_mut(number) {
+                            channel.set_idle(request, false);
+                            channel.cancel(request);
+                        }
+                    }
+                    None => {
+                        let listed = file.listed();
+                        self.files.remove(&id);
+                        self.event(Event::Ended(id, Ok(listed)));
+                    }
+                }
+            }
+            DeltaCommand::Whole { file: id } => {
+                let Some(file) = self.files.get_mut(&id) else { return };
+                (file.delta, file.asked) = (None, None);
+                // Without a connection it waits for one already.
+                if !self.channels.is_empty() {
+                    self.start(Purpose::File(id));
+                }
+            }
+        }
+    }
+
+    /// The file, if `round` is that of this connection.
+    fn current(&mut self, id: u64, round: u32) -> Option<&mut FileFetch> {
+        let file = self.files.get_mut(&id)?;
+        let is_current = file.delta.as_ref().is_some_and(|delta| delta.round == round);
+        (is_current && !self.channels.is_empty()).then_some(file)
+    }
+
+    /// Processes an answer about the file `id`, which is being built; returns whether it is the last one.
+    pub(super) fn delta_answer(
+        &mut self,
+        channel: usize,
+        id: u64,
+        answer: Answer,
+        (content, bytes): (&[u8], usize),
+    ) -> Result<bool, Violation> {
+        let Some(file) = self.files.get_mut(&id) else { return Err(WRONG) };
+        let Some(rules) = file.delta.as_mut().and_then(|delta| delta.rules.as_mut()) else {
+            return Err(WRONG);
+        };
+        let (event, is_last) = match answer {
+            Answer::Chunks(chunks) => {
+                self.channels[channel].read(bytes)?;
+                rules.chunks(&chunks)?;
+                (Event::Chunks(id, chunks), false)
+            }
+            Answer::Hole(length) => {
+                self.channels[channel].read(0)?;
+                rules.hole(length)?;
+                (Event::Hole(id, length), false)
+            }
+            Answer::Hashed(hash) => {
+                self.channels[channel].read(bytes)?;
+                rules.hashed()?;
+                (Event::Hashed(id, hash), false)
+            }
+            Answer::Part(runs) => {
+                self.channels[channel].read(bytes)?;
+                rules.part(&runs, content.len())?;
+                self.delivery.backlog.bytes.fetch_add(content.len(), Ordering::Relaxed);
+                (Event::Part(id, runs, content.to_vec()), false)
+            }
+            Answer::Undivided => {
+                rules.undivided()?;
+                (Event::Undivided(id), true)
+            }
+            Answer::Read(result) => {
+                let result = match result {
+                    Ok(sent) => Ok(sent.try_into().map_err(|_| BAD_META)?),
+                    Err(error) => Err(error.into()),
+                };
+                (Event::Ended(id, result), true)
+            }
+            _ => return Err(WRONG),
+        };
+        let (asked, idle) = (file.asked, rules.is_idle());
+        if matches!(event, Event::Ended(..)) {
+            self.files.remove(&id);
+        }
+        if let Some((number, request)) = asked.filter(|_| !is_last) {
+            self.channels[number].set_idle(request, idle);
+        }
+        self.event(event);
+        Ok(is_last)
+    }
+}
