@@ -14,6 +14,7 @@ use fixtures::run::Run;
 use fixtures::sshd::{Sshd, Subsystem};
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
+use rustix::process::Signal;
 
 use crate::{BIN, OVER_SFTP, run};
 
@@ -345,4 +346,30 @@ fn many_changed_files_are_sent_at_a_time() {
     }
     assert_at_most(line.bytes_of(&line.run()), 60 * 3 * 4096);
     line.stage.assert_newest_is_source(Judge::plain());
+}
+
+#[test]
+fn a_run_that_was_stopped_in_a_file_goes_on_in_it() {
+    let line = need!(Line::start());
+    let before = noise(1, 24 * MIB);
+    fs::write(line.file(), &before).unwrap();
+    line.run().expect(0);
+    // First what the base has, then what it does not have.
+    let content = [&before[..18 * MIB], &noise(2, 6 * MIB)].concat();
+    fs::write(line.file(), &content).unwrap();
+    let mut running = line.run().rsync(&["--bwlimit=500k"]).start();
+    let under_way = running.until(|| {
+        let incomplete = line.stage.history().incomplete();
+        let copy = incomplete.first().map(|folder| line.stage.inside(folder).join("file"));
+        copy.and_then(|copy| fs::metadata(copy).ok()).is_some_and(|it| it.len() > 18 << 20)
+    });
+    assert!(under_way, "it is under way");
+    running.signal(Signal::TERM);
+    running.wait().assert_code(143);
+    line.bytes_of(&line.run());
+    line.stage.assert_newest_is_source(Judge::plain());
+    let copied = line.stage.counts()["bytes_copied"].as_u64().unwrap();
+    assert!(copied < 6 << 20, "{copied}: it began again");
+    let copy = line.stage.inside(&line.stage.history().newest()).join("file");
+    assert!(fs::read(copy).unwrap() == content);
 }

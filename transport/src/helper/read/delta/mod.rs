@@ -9,6 +9,8 @@ pub(crate) mod output;
 pub(crate) mod plan;
 pub(crate) mod rules;
 pub(crate) mod session;
+#[cfg(test)]
+mod tests;
 pub(crate) mod worker;
 
 use std::sync::Arc;

@@ -1,0 +1,254 @@
+//! Builds files from those of a base, with a far end that knows only the specification.
+
+use std::fs::File;
+use std::io;
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Sender, channel};
+
+use engine::SourceError;
+use engine::entry::{Kind, Meta};
+use engine::source::{BaseFile, ContentSink};
+use proptest::prelude::*;
+use tokio::sync::mpsc::unbounded_channel;
+
+use super::*;
+use crate::delivery::{ContentPart, Delivery};
+use crate::helper::delta::chunker::{Chunker, Piece};
+use crate::helper::delta::pieces;
+use crate::helper::delta::sums::PIECE_SUM;
+use crate::helper::protocol::delta::Origin;
+use crate::helper::read::command::Command;
+
+/// What a sink received of a file.
+#[derive(Debug, Default)]
+struct Received {
+    bytes: Vec<u8>,
+    of_base: usize,
+    hash: [u8; 32],
+    result: Option<Result<Meta, SourceError>>,
+}
+
+struct Sink(Received, Sender<Received>);
+
+impl ContentSink for Sink {
+    fn data(&mut self, _: usize, bytes: &[u8]) -> ControlFlow<()> {
+        self.0.bytes.extend_from_slice(bytes);
+        ControlFlow::Continue(())
+    }
+
+    fn hole(&mut self, _: usize, length: u64) -> ControlFlow<()> {
+        self.0.bytes.resize(self.0.bytes.len() + length as usize, 0);
+        ControlFlow::Continue(())
+    }
+
+    fn of_base(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<()> {
+        self.0.of_base += bytes.len();
+        self.data(index, bytes)
+    }
+
+    fn hashed(&mut self, _: usize, hash: [u8; 32]) {
+        self.0.hash = hash;
+    }
+
+    fn file_end(&mut self, _: usize, after: Result<Meta, SourceError>) {
+        self.0.result = Some(after);
+    }
+
+    fn end(self: Box<Self>) {
+        let _ = self.1.send(self.0);
+    }
+}
+
+#[derive(Debug)]
+struct Kept(File);
+
+impl BaseFile for Kept {
+    fn open(&self) -> io::Result<File> {
+        self.0.try_clone()
+    }
+}
+
+fn file_of(bytes: &[u8]) -> File {
+    let file = tempfile::tempfile().unwrap();
+    file.write_all_at(bytes, 0).unwrap();
+    file
+}
+
+fn meta_of(size: usize) -> Meta {
+    Meta { size: size as u64, allocated: size as u64, ..Meta::of(Kind::File) }
+}
+
+/// The far end of one file.
+struct Far<'a> {
+    content: &'a [u8],
+    events: &'a Sender<Event>,
+    delivery: &'a Delivery,
+    sums: Option<SentSums>,
+}
+
+const ID: u64 = 7;
+
+impl Far<'_> {
+    fn send(&self, event: Event) {
+        self.events.send(event).unwrap();
+    }
+
+    fn list(&mut self, from: u64, sums: SentSums) {
+        self.sums = Some(sums);
+        let file = file_of(self.content);
+        let mut chunker = Chunker::new(sums.chunk, from, self.content.len() as u64, false);
+        while let Some(Piece::Chunk(chunk)) = chunker.next(&file).unwrap() {
+            let chunk = (chunk.len() as u32, sums.key.chunk(chunk));
+            self.send(Event::Chunks(ID, vec![chunk]));
+        }
+        self.send(Event::Hashed(ID, blake3::hash(self.content).into()));
+    }
+
+    fn answer(&self, part: &SentPart) {
+        let key = self.sums.unwrap().key;
+        let (mut runs, mut literal) = (Vec::new(), Vec::new());
+        for (number, (at, length)) in pieces(part.offset, part.length.into()).enumerate() {
+            let piece = &self.content[at as usize..][..length];
+            let has = |sums: &[u8]| {
+                sums.get(number * PIECE_SUM..)
+                    .is_some_and(|sums| sums.starts_with(&key.piece(piece)))
+            };
+            let origin = match () {
+                () if has(&part.before) => Origin::Before,
+                () if has(&part.behind) => Origin::Behind,
+                () => Origin::Sent,
+            };
+            if origin == Origin::Sent {
+                literal.extend_from_slice(piece);
+            }
+            runs.push((origin, 1));
+        }
+        self.delivery.backlog.bytes.fetch_add(literal.len(), Ordering::Relaxed);
+        self.send(Event::Part(ID, runs, literal));
+    }
+}
+
+/// Builds `content` from `base`. The connection is lost before the command `cut`; `meanwhile` changes the base after
+/// the first parts were asked for.
+fn build(base: &[u8], content: &[u8], cut: Option<u32>, meanwhile: impl FnOnce(&File)) -> Received {
+    let (to_network, mut commands) = unbounded_channel::<Command>();
+    let (mut delivery, threads) = Delivery::start(&to_network).unwrap();
+    let (events, thread) = worker::start(&delivery, to_network.clone()).unwrap();
+    let (received, sink) = channel();
+    let sink_of = Box::new(Sink(Received::default(), received));
+    delivery.fetched(1, ContentPart::Begin(sink_of, 1));
+    delivery.flush();
+    let kept = file_of(base);
+    let mut meanwhile = Some(meanwhile);
+    let listed = meta_of(content.len());
+    let base = Arc::new(Kept(kept.try_clone().unwrap()));
+    let file = DeltaFile { request: 1, index: 0, base, listed: listed.clone(), from: 0 };
+    events.send(Event::Start(ID, Box::new(file), 1)).unwrap();
+    let mut far = Far { content, events: &events, delivery: &delivery, sums: None };
+    let (mut round, mut number) = (1, 0);
+    while let Some(Command::Delta(command)) = commands.blocking_recv() {
+        number += 1;
+        if cut == Some(number) {
+            round += 1;
+            far.send(Event::Again(ID, round));
+            continue;
+        }
+        match command {
+            DeltaCommand::Ask { round: of, from, sums, .. } if of == round => far.list(from, sums),
+            DeltaCommand::Parts { round: of, parts, last, .. } if of == round => {
+                meanwhile.take().into_iter().for_each(|change| change(&kept));
+                parts.iter().for_each(|part| far.answer(part));
+                if last {
+                    far.send(Event::Ended(ID, Ok(listed.clone())));
+                    break;
+                }
+            }
+            DeltaCommand::GiveUp { .. } => {
+                far.send(Event::Ended(ID, Ok(listed.clone())));
+                break;
+            }
+            DeltaCommand::Whole { .. } => panic!("the base can be read"),
+            DeltaCommand::Ask { .. } | DeltaCommand::Parts { .. } => {}
+        }
+    }
+    let received = sink.recv().unwrap();
+    assert_eq!(delivery.backlog.bytes.load(Ordering::Relaxed), 0);
+    drop((events, delivery));
+    threads.into_iter().chain([thread]).for_each(|thread| thread.join().unwrap());
+    received
+}
+
+fn noise(seed: u64, count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+#[test]
+fn a_page_of_a_large_file_is_all_that_is_asked_for() {
+    let base = noise(1, 2 << 20);
+    let mut content = base.clone();
+    content[1 << 20..][..4096].copy_from_slice(&noise(2, 4096));
+    let received = build(&base, &content, None, |_| {});
+    assert!(received.bytes == content && received.hash == *blake3::hash(&content).as_bytes());
+    assert_eq!(received.of_base, content.len() - 4096);
+    assert_eq!(received.result.unwrap().unwrap(), meta_of(content.len()));
+}
+
+/// A base, and a file whose first page differs: nothing of the base is passed on before that page arrives.
+fn other_first_page() -> (Vec<u8>, Vec<u8>) {
+    let base = noise(1, 2 << 20);
+    let content = [&noise(2, 4096)[..], &base[4096..]].concat();
+    (base, content)
+}
+
+#[test]
+fn a_base_that_rots_meanwhile_never_gives_a_file_with_the_right_hash() {
+    let (base, content) = other_first_page();
+    let rot = |base: &File| base.write_all_at(b"rotten", 1 << 20).unwrap();
+    let received = build(&base, &content, None, rot);
+    assert!(received.bytes != content);
+    assert_ne!(received.hash, *blake3::hash(&received.bytes).as_bytes());
+}
+
+#[test]
+fn a_base_that_becomes_shorter_gives_the_file_up() {
+    let (base, content) = other_first_page();
+    let received = build(&base, &content, None, |base| base.set_len(70_000).unwrap());
+    assert_eq!(received.hash, [0; 32]);
+    assert!(received.result.unwrap().is_ok());
+}
+
+/// An edit: where, how many bytes go, how many come.
+type Edit = (usize, usize, usize);
+
+fn edited(base: &[u8], edits: &[Edit]) -> Vec<u8> {
+    let mut content = base.to_vec();
+    for (seed, (at, gone, new)) in (100..).zip(edits) {
+        let at = at % (content.len() + 1);
+        let end = content.len().min(at + gone);
+        content.splice(at..end, noise(seed, *new));
+    }
+    content
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_edits_and_any_cut_give_the_file(
+        size in 70_000_usize..700_000,
+        repeats in any::<bool>(),
+        edits in prop::collection::vec((any::<usize>(), 0_usize..80_000, 0_usize..80_000), 0..6),
+        cut in prop::option::of(1_u32..5),
+    ) {
+        let base = if repeats { noise(1, 3000).repeat(size / 3000 + 1) } else { noise(1, size) };
+        let content = edited(&base, &edits);
+        let received = build(&base, &content, cut, |_| {});
+        prop_assert!(received.bytes == content);
+        prop_assert!(received.hash == *blake3::hash(&content).as_bytes());
+    }
+}
