@@ -58,7 +58,7 @@ lane() {
     done
 }
 
-# Gives the processes of this shell less of the processor than the lane `container` gets.
+# Gives the processes of this shell less of the processor than the group `container` gets.
 behind() {
     renice -n 4 $BASHPID >/dev/null
 }
@@ -71,15 +71,32 @@ has() {
     done
 }
 
+# take: prints the next group of the queue, and removes it there.
+take() {
+    {
+        flock 9
+        head -n 1 "$results/queue"
+        sed -i 1d "$results/queue"
+    } 9>"$results/lock"
+}
+
+# worker: runs groups of the queue until it is empty.
+worker() {
+    local name
+    while name=$(take) && [ -n "$name" ]; do
+        lane "$name"
+    done
+}
+
 asked=$*
-first=$(has units hostile remote verify restore cli)
-second=$(has durability backup)
-known=" $(echo $first $second container project) "
-others=$(for name in "$@"; do [[ $known == *" $name "* ]] || echo "$name"; done)
+# Long ones first, and durability and backup, which write the most, not beside each other.
+known=$(has durability units hostile backup remote over-helper)
+others=$(for name in "$@"; do [[ " $(echo $known) container project " == *" $name "* ]] || echo "$name"; done)
+printf '%s\n' $known $others >"$results/queue"
 
 timed build "${cargo[@]}" --no-run
-{ behind; lane $first; } &
-{ behind; lane $second $others; } &
+{ behind; worker; } &
+{ behind; worker; } &
 lane $(has container) &
 {
     behind
