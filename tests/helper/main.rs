@@ -9,6 +9,7 @@ mod lost;
 mod other_rights;
 mod snapshots;
 mod typed;
+mod unchanged;
 
 use fixtures::run::Run;
 use fixtures::sshd::Sshd;

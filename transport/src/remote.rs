@@ -5,8 +5,11 @@ use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use engine::entry::folder_digest::DigestKey;
 use engine::entry::{Entry, Meta, Time};
-use engine::source::{Answers, ConnectionReport, ContentSink, Crossing, ListSink, Root, Wanted};
+use engine::source::{
+    Answers, ConnectionReport, ContentSink, Crossing, Expected, ListSink, Reply, Root, Wanted,
+};
 use engine::{Preserve, Source, SourceError};
 
 use crate::helper::install::binaries::Binaries;
@@ -307,6 +310,28 @@ impl Source for RemoteSource {
             (Self::Helper(source), RemoteFolder::Helper(folder)) => source.list(folder, sink),
             (Self::Sftp(source, _), RemoteFolder::Sftp(folder)) => source.list(folder, sink),
             _ => sink.end(Err(OTHER)),
+        }
+    }
+
+    fn confirms(&self) -> Option<DigestKey> {
+        match self {
+            Self::Helper(source) => source.confirms(),
+            Self::Sftp(source, _) => source.confirms(),
+        }
+    }
+
+    fn confirm(
+        &self,
+        folder: &Arc<RemoteFolder>,
+        expected: Expected,
+        reply: Arc<Reply>,
+        sink: Box<dyn ListSink>,
+    ) {
+        match (self, &**folder) {
+            (Self::Helper(source), RemoteFolder::Helper(folder)) => {
+                source.confirm(folder, expected, reply, sink);
+            }
+            _ => self.list(folder, sink),
         }
     }
 

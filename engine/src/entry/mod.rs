@@ -2,6 +2,7 @@
 
 pub(crate) mod digest;
 pub mod escape;
+pub mod folder_digest;
 pub(crate) mod hard_links;
 pub mod human;
 pub(crate) mod overlay;

@@ -5,12 +5,14 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::entry::folder_digest::DigestKey;
 use crate::entry::preserve::Preserve;
 use crate::entry::{Batch, Entry, Meta, Time};
 use crate::source::metadata_map::MetadataMap;
 use crate::source::rate_limit::RateLimit;
 use crate::source::{
-    Answers, ConnectionReport, ContentSink, Crossing, ListSink, Root, Source, SourceError, Wanted,
+    Answers, ConnectionReport, ContentSink, Crossing, Expected, ListSink, Reply, Root, Source,
+    SourceError, Wanted,
 };
 
 /// A source whose metadata passes through a [`MetadataMap`] and whose content passes through a
@@ -93,6 +95,25 @@ impl<S: Source> Source for MappedSource<S> {
             None => sink,
         };
         self.source.list(folder, sink);
+    }
+
+    /// A digest is of entries as the source describes them, so changed ones cannot be confirmed.
+    fn confirms(&self) -> Option<DigestKey> {
+        if self.map.is_none() { self.source.confirms() } else { None }
+    }
+
+    fn confirm(
+        &self,
+        folder: &Arc<S::Folder>,
+        expected: Expected,
+        reply: Arc<Reply>,
+        sink: Box<dyn ListSink>,
+    ) {
+        if self.map.is_none() {
+            self.source.confirm(folder, expected, reply, sink);
+        } else {
+            self.list(folder, sink);
+        }
     }
 
     fn fetch(&self, folder: &Arc<S::Folder>, files: Vec<Wanted>, sink: Box<dyn ContentSink>) {

@@ -8,6 +8,7 @@
 
 pub(crate) mod check_roots;
 pub(crate) mod connection;
+pub(crate) mod expected;
 pub(crate) mod files_from;
 pub(crate) mod mapped;
 pub(crate) mod metadata_map;
@@ -15,6 +16,7 @@ pub(crate) mod rate_limit;
 pub(crate) mod rule_files;
 
 pub use self::connection::{ConnectionReport, Transport};
+pub use self::expected::{Confirmed, DEEPEST, Expected, Found, Reply, SeveralNames, Terms};
 pub use self::files_from::Selection;
 pub use self::metadata_map::{Chmod, Ids, Mapping, MetadataMap};
 pub use self::rate_limit::RateLimit;
@@ -26,6 +28,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::entry::folder_digest::DigestKey;
 use crate::entry::preserve::Preserve;
 use crate::entry::{BadName, Batch, Entry, Meta, Time};
 
@@ -108,6 +111,24 @@ pub trait Source: Send + Sync + 'static {
 
     /// Lists a folder into `sink`, in batches of at most [`BATCH`] entries, in any order.
     fn list(&self, folder: &Arc<Self::Folder>, sink: Box<dyn ListSink>);
+
+    /// The key of the digests by which it confirms folders that have not changed; `None` if it lists every folder.
+    fn confirms(&self) -> Option<DigestKey> {
+        None
+    }
+
+    /// Lists a folder like [`Source::list`], unless its entries are as `expected`: then it sets `reply` and ends the
+    /// listing without entries. If `expected` covers what is below the folder, it may set `reply` to
+    /// [`Found::Differs`] instead of listing the folder.
+    fn confirm(
+        &self,
+        folder: &Arc<Self::Folder>,
+        _expected: Expected,
+        _reply: Arc<Reply>,
+        sink: Box<dyn ListSink>,
+    ) {
+        self.list(folder, sink);
+    }
 
     /// Reads `files` of a folder into `sink`. Files may arrive in any order and interleaved; the
     /// bytes of one file arrive in order. If a file is no longer as listed,

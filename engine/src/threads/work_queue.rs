@@ -37,14 +37,15 @@ impl<T> State<T> {
 /// While it exists, the queue does not end.
 pub(crate) struct WorkGuard<T> {
     queue: Arc<Queue<T>>,
-    of_request: bool,
+    /// How many requests it counts as.
+    requests: usize,
 }
 
 impl<T> Drop for WorkGuard<T> {
     fn drop(&mut self) {
         let mut state = self.queue.state();
-        if self.of_request {
-            state.out -= 1;
+        if self.requests > 0 {
+            state.out -= self.requests;
         } else {
             state.held -= 1;
         }
@@ -86,13 +87,22 @@ impl<T> Queue<T> {
     /// Keeps the queue from ending until the returned value is dropped.
     pub(crate) fn hold(self: &Arc<Self>) -> WorkGuard<T> {
         self.state().held += 1;
-        WorkGuard { queue: Arc::clone(self), of_request: false }
+        WorkGuard { queue: Arc::clone(self), requests: 0 }
     }
 
     /// Takes over a request that a worker just started. It is in flight until the returned value is
     /// dropped.
     pub(crate) fn begun(self: &Arc<Self>) -> WorkGuard<T> {
-        WorkGuard { queue: Arc::clone(self), of_request: true }
+        WorkGuard { queue: Arc::clone(self), requests: 1 }
+    }
+
+    /// As [`Queue::hold`], and until then fewer requests start, as if this were `requests` of them in flight.
+    pub(crate) fn hold_as(self: &Arc<Self>, requests: usize) -> WorkGuard<T> {
+        if requests == 0 {
+            return self.hold();
+        }
+        self.state().out += requests;
+        WorkGuard { queue: Arc::clone(self), requests }
     }
 
     /// Discards waiting tasks. Workers end after their current task.

@@ -61,7 +61,7 @@ pub struct Follow {
 }
 
 impl Follow {
-    fn any(self) -> bool {
+    pub(crate) fn any(self) -> bool {
         self.all || self.unsafe_ones || self.folders
     }
 }
@@ -97,6 +97,13 @@ pub(crate) fn depths(roots: Vec<(PathBuf, Vec<u8>)>) -> HashMap<PathBuf, usize> 
     let depth =
         |inside: &[u8]| inside.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).count();
     roots.into_iter().map(|(path, inside)| (path, depth(&inside))).collect()
+}
+
+impl LocalFolder {
+    /// The inode of the folder.
+    pub(crate) fn id(&self) -> Option<FileId> {
+        self.dir.meta().ok()?.id
+    }
 }
 
 type Described = (Meta, Option<Box<Extra>>);

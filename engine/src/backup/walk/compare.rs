@@ -7,14 +7,16 @@ use std::sync::atomic::Ordering;
 use crate::backup::plan::{Action, KnownEntries, Planned, Verdict, plan};
 use crate::backup::walk::Walk;
 use crate::backup::walk::folder::{FolderHandles, WalkFolder};
+use crate::backup::walk::known::Compared;
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::setting::CountedArea;
 use crate::backup::walk::state::tally::Batched;
-use crate::backup::walk::state::task::{LayoutFolder, WalkTask};
-use crate::backup::walk::subfolders::Subfolders;
+use crate::backup::walk::state::task::{EnterBy, LayoutFolder, WalkTask};
+use crate::backup::walk::subfolders::{Subfolders, Waiting};
 use crate::entry::overlay::SidecarRecords;
 use crate::entry::stored::StoredEntry;
+use crate::entry::tree_path::TreePath;
 use crate::entry::{Entry, Kind, ListedEntry, Time};
 use crate::error::RunError;
 use crate::fs::dir::Dir;
@@ -57,27 +59,43 @@ impl<S: Source> WalkState<S> {
         }
     }
 
+    /// Completes the base's entry of a folder. Its sidecar record is in the file of that folder, not of its parent.
+    pub(crate) fn with_own_record(
+        &self,
+        parent: &Arc<TreePath>,
+        name: &CStr,
+        base: Option<StoredEntry>,
+    ) -> Option<StoredEntry> {
+        if !self.set.base.kept.any() {
+            return base;
+        }
+        let place = parent.child(name, None);
+        match self.set.base.kept.load(&place).ok().and_then(|mut own| own.remove(c"")) {
+            Some(own) => own.complete(base),
+            None => base,
+        }
+    }
+
+    /// Plans an entry. `base` is that of the base, if it was looked up before.
     pub(crate) fn plan<'a>(
         &self,
         folder: &WalkFolder<S::Folder>,
         handles: &FolderHandles<S::Folder>,
         entry: ListedEntry<'a>,
+        base: Option<StoredEntry>,
     ) -> Result<Planned<'a>, RunError> {
         // The run copies an entry again if it cannot read the base's.
         let look = |dir: &Option<Dir>, records: &SidecarRecords| match dir {
             Some(dir) => self.held(dir, entry.name, records),
             None => Ok(None),
         };
-        let mut base = look(&handles.base, &folder.base_records).unwrap_or(None);
-        if entry.meta.kind == Kind::Folder && self.set.base.kept.any() {
-            // The sidecar record of a folder is in the file of that folder, not of its parent.
-            let place = folder.place.child(entry.name, None);
-            let own = self.set.base.kept.load(&place).ok().and_then(|mut own| own.remove(c""));
-            base = match own {
-                Some(own) => own.complete(base),
-                None => base,
-            };
-        }
+        let is_folder = entry.meta.kind == Kind::Folder;
+        let mut base = base.or_else(|| match look(&handles.base, &folder.base_records) {
+            Ok(base) if is_folder => self.with_own_record(&folder.place, entry.name, base),
+            Ok(base) => base,
+            Err(_) if is_folder => self.with_own_record(&folder.place, entry.name, None),
+            Err(_) => None,
+        });
         let mut here = if folder.fresh {
             None
         } else {
@@ -141,10 +159,10 @@ impl<S: Source> WalkState<S> {
         }
     }
 
-    /// Queues a task that enters a folder. For a source that answers later it counts as a request, because entering a folder
-    /// requests its listing.
-    fn push_enter(&self, enter: WalkTask<S::Folder>) {
-        if self.later() {
+    /// Queues a task that enters a folder. For a source that answers later it counts as a request if it `asks` for the
+    /// listing.
+    fn push_enter(&self, enter: WalkTask<S::Folder>, asks: bool) {
+        if asks && self.later() {
             self.queue.push_request(enter);
         } else {
             self.queue.push(enter);
@@ -158,15 +176,15 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         self: &Arc<Self>,
         folder: &Arc<WalkFolder<S::Folder>>,
         source: &Arc<S::Folder>,
-        entries: impl Iterator<Item = ListedEntry<'a>>,
+        entries: impl Iterator<Item = Compared<'a>>,
         count: bool,
     ) -> Result<(), RunError> {
         let handles = self.state.handles(folder)?;
         let mut steps = Vec::new();
-        let mut enter = Subfolders::default();
+        let (mut enter, mut asks) = (Subfolders::default(), false);
         let mut batched = Batched::default();
         let mut judging = folder.scope().map(|scope| scope.judging());
-        for entry in entries {
+        for Compared { entry, base, confirmed } in entries {
             if self.state.halted() {
                 return Ok(());
             }
@@ -199,13 +217,14 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
             if count {
                 self.state.report_unread_attributes(folder, entry);
             }
-            let planned = self.state.plan(folder, &handles, entry)?;
+            let planned = self.state.plan(folder, &handles, entry, base)?;
             let put_off = self.puts_off(&planned);
             batched.entry(entry.meta, planned.step.verdict);
             self.state.count_base(folder, &handles, &planned, folder.area, &mut batched);
             if is_folder {
                 self.state.report_unmounted(folder, entry.name);
-                enter.push(entry, beyond);
+                asks |= confirmed.is_none();
+                enter.push(entry, beyond, confirmed);
             }
             if put_off {
                 self.state.look_later(folder, entry.name);
@@ -223,7 +242,8 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         }
         folder.expect(enter.len());
         let waiting = enter.len() + self.state.waiting.fetch_add(enter.len(), Ordering::Relaxed);
-        self.state.push_enter(WalkTask::EnterNext { parent: Arc::clone(folder), waiting: enter });
+        let parent = Arc::clone(folder);
+        self.state.push_enter(WalkTask::EnterNext { parent, waiting: enter, asks }, asks);
         if self.state.later() && waiting > WAITING {
             Err(RunError::Endless { waiting })
         } else {
@@ -251,16 +271,16 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         self: &Arc<Self>,
         parent: Arc<WalkFolder<S::Folder>>,
         mut waiting: Subfolders,
+        asks: bool,
     ) -> Result<(), RunError> {
-        let Some((entry, beyond)) = waiting.pop() else {
-            drop(self.state.later().then(|| self.state.queue.begun()));
-            return Ok(());
-        };
+        let begun = (asks && self.state.later()).then(|| self.state.queue.begun());
+        let Some(Waiting { entry, beyond, confirmed }) = waiting.pop() else { return Ok(()) };
         self.state.waiting.fetch_sub(1, Ordering::Relaxed);
         if !waiting.is_empty() {
-            self.state.push_enter(WalkTask::EnterNext { parent: Arc::clone(&parent), waiting });
+            let parent = Arc::clone(&parent);
+            self.state.push_enter(WalkTask::EnterNext { parent, waiting, asks }, asks);
         }
-        self.enter(&parent, entry, None, beyond)
+        self.enter(&parent, entry, EnterBy { begun, found: None, confirmed }, beyond)
     }
 
     /// Whether the job backs up this entry from the listing. `false` for an entry that the layout provides, and for the
@@ -319,12 +339,8 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
                     && folder.crosses(&entry.meta);
                 let found =
                     LayoutFolder { node: node.clone(), source: found.folder, root, left_out };
-                self.state.push_enter(WalkTask::Enter {
-                    parent: Arc::clone(folder),
-                    entry,
-                    found,
-                    covered,
-                });
+                let parent = Arc::clone(folder);
+                self.state.push_enter(WalkTask::Enter { parent, entry, found, covered }, true);
             }
         }
         Ok(())
@@ -341,7 +357,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
     ) -> Result<(), RunError> {
         let handles = self.state.handles(folder)?;
         folder.see(entry.name);
-        let planned = self.state.plan(folder, &handles, entry)?;
+        let planned = self.state.plan(folder, &handles, entry, None)?;
         let mut batched = Batched::default();
         batched.entry(entry.meta, planned.step.verdict);
         let area = root.or(folder.area);

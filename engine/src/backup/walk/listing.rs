@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use crate::backup::walk::Walk;
 use crate::backup::walk::folder::WalkFolder;
+use crate::backup::walk::known::{Compared, Confirmation, ConfirmedFolder};
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::tally::Batched;
@@ -164,7 +165,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
     ) -> Result<(), RunError> {
         let handles = self.state.handles(folder)?;
         match handles.source() {
-            Ok(source) => self.process(folder, source, batch.iter(), true)?,
+            Ok(source) => self.process(folder, source, batch.iter().map(Compared::from), true)?,
             // The handle was closed meanwhile, and the folder cannot be opened again: the listing counts as failed.
             Err(error) => arrival.broke_off(error),
         }
@@ -181,15 +182,41 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         if self.state.halted() {
             return Ok(());
         }
-        let result = std::mem::replace(&mut *lock(&arrival.result), Ok(()));
+        let mut result = std::mem::replace(&mut *lock(&arrival.result), Ok(()));
+        let asked = lock(&arrival.asked).take();
+        let mut listed = true;
+        if let Some(asked) = asked.filter(|_| result.is_ok()) {
+            match self.answered(folder, asked)? {
+                ControlFlow::Break(()) => return Ok(()),
+                ControlFlow::Continue(Confirmation::Listed) => {}
+                ControlFlow::Continue(Confirmation::Same) => listed = false,
+                ControlFlow::Continue(Confirmation::Failed(error)) => result = Err(error),
+            }
+        }
         match result {
             Ok(()) => {
-                self.waited(folder, arrival)?;
-                if arrival.empty.load(Ordering::Relaxed) {
-                    self.state.check_empty(folder)?;
+                if listed {
+                    self.waited(folder, arrival)?;
+                    if arrival.empty.load(Ordering::Relaxed) {
+                        self.state.check_empty(folder)?;
+                    }
                 }
                 self.listed(folder)?;
             }
+            Err(error) => self.unlisted(folder, error)?,
+        }
+        self.settle(folder)
+    }
+
+    /// Processes a folder whose content the source confirmed together with that of a folder above it.
+    pub(crate) fn known(
+        self: &Arc<Self>,
+        folder: &Arc<WalkFolder<S::Folder>>,
+        confirmed: ConfirmedFolder,
+    ) -> Result<(), RunError> {
+        let ConfirmedFolder { folder: known, hold } = confirmed;
+        match self.confirmed(folder, known, &hold)? {
+            Ok(()) => self.listed(folder)?,
             Err(error) => self.unlisted(folder, error)?,
         }
         self.settle(folder)
@@ -210,7 +237,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         self.state.read_rules(folder, handles.source.as_ref(), &mut find)?;
         if let Some(source) = &handles.source {
             for batch in &waiting.batches {
-                self.process(folder, source, batch.iter(), true)?;
+                self.process(folder, source, batch.iter().map(Compared::from), true)?;
             }
         }
         for (name, error) in waiting.unreadable {

@@ -2,8 +2,10 @@
 //! plans, and hands the plan to a sink that carries it out or reports it.
 
 pub(crate) mod compare;
+pub(crate) mod expect;
 pub(crate) mod filters;
 pub(crate) mod folder;
+pub(crate) mod known;
 pub(crate) mod listing;
 pub(crate) mod mounts;
 pub(crate) mod open_folders;
@@ -21,7 +23,7 @@ use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::setting::CountedArea;
-use crate::backup::walk::state::task::WalkTask;
+use crate::backup::walk::state::task::{EnterBy, WalkTask};
 use crate::error::RunError;
 use crate::job::Job;
 use crate::monitor::Phase;
@@ -60,7 +62,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         let state = &self.state;
         state.set.context.progress.begin_walk();
         let top = state.top(job.layout.top(), false)?;
-        self.list(&top, state.later().then(|| state.queue.hold()))?;
+        self.list(&top, state.later().then(|| state.queue.hold()), None)?;
         self.work()
     }
 
@@ -71,9 +73,13 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
                 let result = match task {
                     WalkTask::Enter { parent, entry, found, covered } => {
                         let beyond = CountedArea { area: parent.area, left_out: covered };
-                        self.enter(&parent, entry, Some(found), beyond)
+                        let begun = state.later().then(|| state.queue.begun());
+                        let by = EnterBy { begun, found: Some(found), confirmed: None };
+                        self.enter(&parent, entry, by, beyond)
                     }
-                    WalkTask::EnterNext { parent, waiting } => self.enter_next(parent, waiting),
+                    WalkTask::EnterNext { parent, waiting, asks } => {
+                        self.enter_next(parent, waiting, asks)
+                    }
                     WalkTask::Arrived { folder, batch, arrival, waits } => {
                         drop(waits);
                         self.arrived(&folder, &batch, &arrival)

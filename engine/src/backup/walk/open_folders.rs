@@ -7,12 +7,13 @@ use std::sync::atomic::Ordering;
 
 use crate::backup::walk::Walk;
 use crate::backup::walk::folder::{FolderHandles, FolderParts, WalkFolder};
+use crate::backup::walk::known::ConfirmedFolder;
 use crate::backup::walk::listing::Listing;
 use crate::backup::walk::plan_sink::EnteredFolder;
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::setting::CountedArea;
-use crate::backup::walk::state::task::{Arrival, LayoutFolder, WalkTask};
+use crate::backup::walk::state::task::{Arrival, EnterBy, WalkTask};
 use crate::entry::Entry;
 use crate::entry::escape::shown_path;
 use crate::entry::overlay::SidecarRecords;
@@ -183,21 +184,22 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         self: &Arc<Self>,
         folder: &Arc<WalkFolder<S::Folder>>,
         hold: Option<WorkGuard<WalkTask<S::Folder>>>,
+        confirmed: Option<Box<ConfirmedFolder>>,
     ) -> Result<(), RunError> {
         // On a local disk, looking up rule files costs almost nothing. A source that answers later shows them in the listing.
         if !(self.state.later() && folder.whole && self.state.set.filters.has_rule_files()) {
             self.state.look_for_rules(folder)?;
         }
-        let source = folder.open_handles().and_then(|handles| handles.source.clone());
-        let sink = Box::new(Listing {
-            walk: Arc::clone(self),
-            folder: Arc::clone(folder),
-            arrival: Arrival::new(hold),
-        });
-        match source {
-            Some(source) if folder.whole => self.state.source.list(&source, sink),
-            _ => (sink as Box<dyn ListSink>).end(Ok(())),
+        if let Some(confirmed) = confirmed.filter(|_| folder.whole) {
+            return self.known(folder, *confirmed);
         }
+        let source = folder.open_handles().and_then(|handles| handles.source.clone());
+        if let Some(source) = source.filter(|_| folder.whole) {
+            self.ask(folder, &source, hold, true);
+            return Ok(());
+        }
+        let (walk, folder, arrival) = (Arc::clone(self), Arc::clone(folder), Arrival::new(hold));
+        (Box::new(Listing { walk, folder, arrival }) as Box<dyn ListSink>).end(Ok(()));
         Ok(())
     }
 
@@ -205,11 +207,11 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         self: &Arc<Self>,
         parent: &Arc<WalkFolder<S::Folder>>,
         entry: Entry,
-        found: Option<LayoutFolder<S::Folder>>,
+        by: EnterBy<S::Folder>,
         beyond: CountedArea,
     ) -> Result<(), RunError> {
         // The request counts as outstanding until the listing is complete.
-        let hold = self.state.later().then(|| self.state.queue.begun());
+        let EnterBy { begun, found, confirmed } = by;
         let handles = self.state.handles(parent)?;
         let opened = match &found {
             Some(found) => Ok(Arc::clone(&found.source)),
@@ -270,7 +272,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         });
         drop(handles);
         self.settle(parent)?;
-        self.list(&folder, hold)?;
+        self.list(&folder, begun, confirmed)?;
         if self.state.open.load(Ordering::Relaxed) > self.state.set.most_open {
             folder.set_handles(None);
         }

@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 
+use crate::backup::walk::known::ConfirmedFolder;
 use crate::backup::walk::state::setting::CountedArea;
 use crate::entry::{Entry, Extra, FileId, Kind, ListedEntry, Meta, Time};
 
@@ -11,6 +12,14 @@ pub(crate) struct Subfolders {
     /// The names, each with its NUL.
     names: Vec<u8>,
     slots: Vec<Slot>,
+}
+
+/// A folder that waits to be entered.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) entry: Entry,
+    pub(crate) beyond: CountedArea,
+    pub(crate) confirmed: Option<Box<ConfirmedFolder>>,
 }
 
 /// The metadata that the walk needs to enter and to finish a folder.
@@ -24,11 +33,18 @@ struct Slot {
     id: Option<FileId>,
     xattrs: Option<Box<Extra>>,
     beyond: CountedArea,
+    confirmed: Option<Box<ConfirmedFolder>>,
 }
 
 impl Subfolders {
-    /// Adds a folder. `beyond` says where its files are counted, and whether they are left out.
-    pub(crate) fn push(&mut self, entry: ListedEntry<'_>, beyond: CountedArea) {
+    /// Adds a folder. `beyond` says where its files are counted, and whether they are left out. `confirmed` is its
+    /// content, if the source has confirmed it.
+    pub(crate) fn push(
+        &mut self,
+        entry: ListedEntry<'_>,
+        beyond: CountedArea,
+        confirmed: Option<Box<ConfirmedFolder>>,
+    ) {
         let meta = entry.meta;
         self.slots.push(Slot {
             // A batch of names is far below 4 GiB.
@@ -40,6 +56,7 @@ impl Subfolders {
             id: meta.id,
             xattrs: entry.extra.map(|extra| Box::new(extra.clone())),
             beyond,
+            confirmed,
         });
         self.names.extend_from_slice(entry.name.to_bytes_with_nul());
     }
@@ -53,7 +70,7 @@ impl Subfolders {
     }
 
     /// Removes and returns the folder that was added last.
-    pub(crate) fn pop(&mut self) -> Option<(Entry, CountedArea)> {
+    pub(crate) fn pop(&mut self) -> Option<Waiting> {
         let slot = self.slots.pop()?;
         let name = CStr::from_bytes_until_nul(self.names.get(slot.name_at as usize..)?).ok()?;
         let name = name.to_owned();
@@ -66,7 +83,8 @@ impl Subfolders {
             id: slot.id,
             ..Meta::of(Kind::Folder)
         };
-        Some((Entry { name, meta, extra: slot.xattrs }, slot.beyond))
+        let entry = Entry { name, meta, extra: slot.xattrs };
+        Some(Waiting { entry, beyond: slot.beyond, confirmed: slot.confirmed })
     }
 }
 
@@ -98,13 +116,16 @@ mod tests {
         let two = entry(c"\xff\n", 0o7, None);
         let [here, there] = [false, true]
             .map(|left_out| CountedArea { area: Some(usize::from(left_out)), left_out });
-        waiting.push((&one).into(), here);
-        waiting.push((&two).into(), there);
+        let pop = |waiting: &mut Subfolders| {
+            waiting.pop().map(|Waiting { entry, beyond, .. }| (entry, beyond))
+        };
+        waiting.push((&one).into(), here, None);
+        waiting.push((&two).into(), there, None);
         assert_eq!(waiting.len(), 2);
-        assert_eq!(waiting.pop(), Some((two, there)));
-        waiting.push((&one).into(), there);
-        assert_eq!(waiting.pop(), Some((one.clone(), there)));
-        assert_eq!(waiting.pop(), Some((one, here)));
+        assert_eq!(pop(&mut waiting), Some((two, there)));
+        waiting.push((&one).into(), there, None);
+        assert_eq!(pop(&mut waiting), Some((one.clone(), there)));
+        assert_eq!(pop(&mut waiting), Some((one, here)));
         assert!(waiting.pop().is_none() && waiting.is_empty());
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::backup::walk::Walk;
 use crate::backup::walk::folder::{FolderFilter, FolderParts, WalkFolder};
+use crate::backup::walk::known::Compared;
 use crate::backup::walk::open_folders::Reopened;
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;
@@ -221,7 +222,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
             });
             match looked {
                 Ok((source, entry)) => {
-                    let entries = std::iter::once(ListedEntry::from(&entry));
+                    let entries = std::iter::once(Compared::from(ListedEntry::from(&entry)));
                     self.process(&folder, &source, entries, !counted)?;
                 }
                 Err(error) => self.unread(&folder, name, error)?,

@@ -1,9 +1,10 @@
 //! A handle of an entry of any type. Changes through it reach that inode, even if its name now
 //! belongs to another entry.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid};
@@ -28,6 +29,17 @@ impl Dir {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let on_disk = self.on_disk(name)?;
         Ok(Node(rustix::fs::openat(&self.handle, &*on_disk, flags, Mode::empty())?))
+    }
+
+    /// A path of `name` itself that leads through the handle of the folder.
+    ///
+    /// # Errors
+    /// `/proc` is not mounted.
+    pub(crate) fn by_proc(&self, name: &CStr) -> io::Result<PathBuf> {
+        use std::os::unix::ffi::OsStrExt;
+        let name = self.on_disk(name)?;
+        let folder = by_proc(self.handle.as_fd())?;
+        Ok(Path::new(&folder).join(OsStr::from_bytes(name.to_bytes())))
     }
 
     /// A handle of the target of `name`, for sources whose user requested to follow symlinks.

@@ -61,13 +61,22 @@ impl XattrSelection {
     }
 }
 
-/// Reads the requested attributes of `name` in `dir`, sorted by name. Empty if the file system has
-/// none.
+/// Reads the requested attributes of `name` in `dir`, a folder of a snapshot, sorted by name. Empty if the file
+/// system has none.
 ///
 /// # Errors
 /// Those of `openat(2)`, `listxattr(2)` and `getxattr(2)`; an error if `/proc` is not mounted.
 pub fn read(dir: &Dir, name: &CStr, asked: XattrSelection) -> io::Result<Xattrs> {
-    if asked.any() { read_node(&dir.node(name)?, asked) } else { Ok(Xattrs::new()) }
+    if !asked.any() {
+        return Ok(Xattrs::new());
+    }
+    // Most entries have only attributes of this program. For those no handle is needed: no value is read.
+    let mut names = match xattr::list(dir.by_proc(name)?) {
+        Err(error) if unsupported(&error) => return Ok(Xattrs::new()),
+        names => names?,
+    };
+    let any = names.any(|name| asked.takes(name.as_bytes()));
+    if any { read_node(&dir.node(name)?, asked) } else { Ok(Xattrs::new()) }
 }
 
 /// Like [`read`], for the folder itself.

@@ -7,6 +7,7 @@ use crate::helper::protocol::content::SentFile;
 use crate::helper::protocol::delta::{SentChunk, SentPart, SentRun, SentSums};
 use crate::helper::protocol::entry::{SentEntry, SentId, SentMeta};
 use crate::helper::protocol::error::SentError;
+use crate::helper::protocol::known::{SentExpected, SentSame, SentTerms};
 
 /// What the near end says first, and what the job asks of the source.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +90,13 @@ pub(crate) enum Request<'a> {
         parts: Vec<SentPart>,
         last: bool,
     },
+    /// What holds for the digests of all `Confirm` that follow.
+    Terms(SentTerms),
+    /// Lists a folder, unless its entries are as expected.
+    Confirm {
+        folder: u64,
+        expected: SentExpected,
+    },
 }
 
 /// An opened source root.
@@ -140,4 +148,8 @@ pub(crate) enum Answer {
     Part(Vec<SentRun>),
     /// The last answer to `Delta`: this file cannot be sent as differences.
     Undivided,
+    /// The entries are as expected.
+    Same(SentSame),
+    /// Something below the folder is not as expected.
+    Differs,
 }

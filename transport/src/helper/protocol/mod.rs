@@ -9,6 +9,7 @@ pub(crate) mod delta;
 pub(crate) mod entry;
 pub(crate) mod error;
 pub(crate) mod frame;
+pub(crate) mod known;
 pub(crate) mod message;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use engine::source::Terms;
+
 use crate::helper::protocol::CONNECTION;
 use crate::helper::protocol::delta::SentPart;
 use crate::helper::protocol::frame::append;
@@ -84,6 +86,8 @@ pub(crate) struct HelperChannel {
     contents: Window,
     /// The far end may be waiting for this end.
     held_back: bool,
+    /// What holds for digests.
+    terms: Option<Terms>,
 }
 
 impl HelperChannel {
@@ -99,6 +103,7 @@ impl HelperChannel {
             listings: Window::new(LISTINGS),
             contents: Window::new(limit.min(CONTENTS)),
             held_back: false,
+            terms: None,
         }
     }
 
@@ -136,11 +141,19 @@ impl HelperChannel {
         }
         for folder in unknown.into_iter().rev() {
             self.open.insert(folder.number);
+            folder.is_named();
             match folder.request() {
                 root @ Request::Root { .. } => drop(self.ask(&root, Purpose::Opening)),
                 child => self.send(CONNECTION, &child),
             }
         }
+    }
+
+    /// Tells the far end what holds for the digests that follow, if it does not know.
+    pub(crate) fn agree(&mut self, terms: Option<Terms>) {
+        let Some(terms) = terms.filter(|_| self.terms != terms) else { return };
+        self.terms = Some(terms);
+        self.send(CONNECTION, &Request::Terms((&terms).into()));
     }
 
     /// Whether the far end knows the folder.

@@ -12,10 +12,11 @@ use crate::delivery::Unwanted;
 use crate::helper::protocol::message::Answer;
 use crate::helper::read::delta::DeltaCommand;
 use crate::helper::read::folder::FolderHandle;
+use crate::helper::read::listing::Awaited;
 
 /// A command to the network thread.
 pub(crate) enum Command {
-    List(Arc<FolderHandle>, Box<dyn ListSink>),
+    List(Arc<FolderHandle>, Option<Awaited>, Box<dyn ListSink>),
     Fetch(Arc<FolderHandle>, Vec<Wanted>, Box<dyn ContentSink>),
     Ask(PendingQuery),
     Unwanted(Unwanted),
@@ -51,7 +52,7 @@ impl Command {
     /// Fails the command when the network thread accepts no more.
     pub(crate) fn refuse(self) {
         match self {
-            Self::List(_, sink) => sink.end(Err(gone())),
+            Self::List(_, _, sink) => sink.end(Err(gone())),
             Self::Fetch(_, files, mut sink) => {
                 (0..files.len()).for_each(|index| sink.file_end(index, Err(gone())));
                 sink.end();

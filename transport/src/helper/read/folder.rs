@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::helper::protocol::entry::sent_id;
 use crate::helper::protocol::message::Request;
@@ -27,6 +27,8 @@ pub(crate) struct FolderHandle {
     id: Option<FileId>,
     /// The length of its path below the root, bytes.
     depth: usize,
+    /// Whether a far end knows the folder.
+    named: AtomicBool,
     forget: Forget,
 }
 
@@ -51,7 +53,7 @@ impl Numbers {
 impl FolderHandle {
     /// A source root.
     pub(crate) fn root(number: u64, path: PathBuf, id: Option<FileId>, forget: Forget) -> Self {
-        Self { number, way: Way::Root(path), id, depth: 0, forget }
+        Self { number, way: Way::Root(path), id, depth: 0, named: AtomicBool::new(true), forget }
     }
 
     /// The folder `name` in `parent`; `None` if its path is too long.
@@ -64,7 +66,13 @@ impl FolderHandle {
         let depth = parent.depth + name.count_bytes() + 1;
         let way = Way::Child { parent: Arc::clone(parent), name: name.to_owned() };
         let forget = Arc::clone(&parent.forget);
-        (depth <= DEEPEST).then_some(Self { number, way, id, depth, forget })
+        let named = AtomicBool::new(false);
+        (depth <= DEEPEST).then_some(Self { number, way, id, depth, named, forget })
+    }
+
+    /// Records that a far end knows the folder.
+    pub(crate) fn is_named(&self) {
+        self.named.store(true, Ordering::Relaxed);
     }
 
     /// The message that opens the folder on a channel on which its parent is open.
@@ -93,7 +101,10 @@ impl FolderHandle {
 
 impl Drop for FolderHandle {
     fn drop(&mut self) {
-        (self.forget)(self.number);
+        // Most folders of an unchanged tree are confirmed together with one above them, and never named.
+        if *self.named.get_mut() {
+            (self.forget)(self.number);
+        }
         // Drops a long chain of folders one by one: each call takes space on the stack.
         let root = || Way::Root(PathBuf::new());
         let mut next = std::mem::replace(&mut self.way, root());

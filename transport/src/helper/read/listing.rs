@@ -6,9 +6,12 @@ use std::sync::Arc;
 
 use engine::SourceError;
 use engine::entry::Batch;
+use engine::source::{Expected, Found, Reply, Terms};
 
 use crate::delivery::{Delivery, ListingPart, shown_name};
 use crate::helper::protocol::entry::SentEntry;
+use crate::helper::protocol::known::SentSame;
+use crate::helper::protocol::message::Request;
 use crate::helper::read::asked::Asked;
 use crate::helper::read::folder::FolderHandle;
 use crate::ssh::framing::Violation;
@@ -16,6 +19,8 @@ use crate::ssh::framing::Violation;
 /// Maximum number of entries in a folder. Above it, a far end that sends names without end is more likely. The hashes
 /// of this many names fit into 40 MiB.
 const ENTRIES_MAX: usize = 3_600_000;
+
+const UNASKED: Violation = Violation("it confirmed what it was not asked about");
 
 /// A listing, and what was delivered of it.
 pub(crate) struct FolderListing {
@@ -25,11 +30,54 @@ pub(crate) struct FolderListing {
     /// Hashes of the names that were delivered: a listing that is repeated on a new connection delivers the others.
     seen: HashSet<u64>,
     hasher: RandomState,
+    /// What the far end may confirm, as long as it has listed nothing.
+    awaited: Option<Awaited>,
+}
+
+/// The entries that the engine expects, and where it learns that the source has them.
+pub(crate) struct Awaited {
+    pub(crate) expected: Expected,
+    pub(crate) reply: Arc<Reply>,
 }
 
 impl FolderListing {
-    pub(crate) fn new(folder: Arc<FolderHandle>) -> Self {
-        Self { folder, asked: None, seen: HashSet::new(), hasher: RandomState::new() }
+    pub(crate) fn new(folder: Arc<FolderHandle>, awaited: Option<Awaited>) -> Self {
+        Self { folder, asked: None, seen: HashSet::new(), hasher: RandomState::new(), awaited }
+    }
+
+    /// The message that requests what is not delivered yet, and the terms that must be known for it.
+    pub(crate) fn request(&self) -> (Request<'static>, Option<Terms>) {
+        let folder = self.folder.number;
+        match &self.awaited {
+            Some(Awaited { expected, .. }) => {
+                (Request::Confirm { folder, expected: expected.into() }, Some(expected.terms))
+            }
+            None => (Request::List { folder }, None),
+        }
+    }
+
+    /// The far end confirms the expected entries.
+    ///
+    /// # Errors
+    /// It was not asked to, has listed something, or confirms others.
+    pub(crate) fn same(&mut self, same: SentSame) -> Result<(), Violation> {
+        let Awaited { expected, reply } = self.awaited.take().ok_or(UNASKED)?;
+        let confirmed = same.confirmed(&expected).map_err(|_| UNASKED)?;
+        reply.set(Found::Same(confirmed));
+        Ok(())
+    }
+
+    /// The far end has other entries than expected somewhere below the folder.
+    ///
+    /// # Errors
+    /// It was not asked about what is below, or has listed something.
+    pub(crate) fn differs(&mut self) -> Result<(), Violation> {
+        let Awaited { expected, reply } = self.awaited.take().ok_or(UNASKED)?;
+        if !expected.below {
+            return Err(UNASKED);
+        }
+        reply.set(Found::Differs);
+        Ok(())
     }
 
     fn is_new(&mut self, name: &[u8]) -> bool {
@@ -52,6 +100,7 @@ impl FolderListing {
         asked: &Asked,
         delivery: &mut Delivery,
     ) -> Result<(), Violation> {
+        self.awaited = None;
         let mut batch = Batch::default();
         for entry in entries {
             let parts = entry.parts(|name| asked.keeps(name));
@@ -76,8 +125,53 @@ impl FolderListing {
         error: SourceError,
         delivery: &mut Delivery,
     ) {
+        self.awaited = None;
         if self.is_new(name) {
             delivery.listed(id, ListingPart::Unreadable(shown_name(name), error));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use engine::entry::folder_digest::DigestKey;
+
+    use super::*;
+
+    fn listing(awaited: Option<bool>) -> (FolderListing, Arc<Reply>) {
+        let folder = FolderHandle::root(1, PathBuf::from("/"), None, Arc::new(|_| {}));
+        let reply = Arc::<Reply>::default();
+        let terms = Terms { key: DigestKey::new([0; 32]), since: None, links: false };
+        let awaited = awaited.map(|below| Awaited {
+            expected: Expected { terms, digest: [0; 16], below, entries: 0, folders: 0 },
+            reply: Arc::clone(&reply),
+        });
+        (FolderListing::new(Arc::new(folder), awaited), reply)
+    }
+
+    #[test]
+    fn only_what_was_asked_for_is_confirmed_once_and_before_any_entry() {
+        let same = || SentSame::default();
+        let (mut plain, _) = listing(None);
+        assert!(plain.same(same()).is_err() && plain.differs().is_err());
+        let (mut folder, reply) = listing(Some(false));
+        assert!(folder.differs().is_err() && reply.take().is_none());
+        let (mut folder, reply) = listing(Some(false));
+        assert!(folder.same(same()).is_ok() && folder.same(same()).is_err());
+        assert!(matches!(reply.take(), Some(Found::Same(_))));
+        let (mut tree, reply) = listing(Some(true));
+        assert!(tree.differs().is_ok() && tree.same(same()).is_err());
+        assert_eq!(reply.take(), Some(Found::Differs));
+        let (commands, _) = tokio::sync::mpsc::unbounded_channel::<crate::delivery::Unwanted>();
+        let (mut delivery, _) = Delivery::start(&commands).unwrap();
+        let (mut late, reply) = listing(Some(false));
+        late.unreadable(1, b"name", SourceError::Vanished, &mut delivery);
+        assert!(matches!(late.request(), (Request::List { .. }, None)));
+        assert!(late.same(same()).is_err() && reply.take().is_none());
+        let (mut late, _) = listing(Some(false));
+        late.entries(1, Vec::new(), &Asked::default(), &mut delivery).unwrap();
+        assert!(late.same(same()).is_err());
     }
 }

@@ -20,9 +20,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
+use engine::entry::folder_digest::DigestKey;
 use engine::entry::{Entry, Kind, Meta, Time};
 use engine::source::{
-    Answers, ConnectionReport, ContentSink, Crossing, ListSink, Root, Subvolume, Transport, Wanted,
+    Answers, ConnectionReport, ContentSink, Crossing, Expected, ListSink, Reply, Root, Subvolume,
+    Transport, Wanted,
 };
 use engine::{Preserve, Source, SourceError};
 use tokio::sync::mpsc::unbounded_channel;
@@ -33,6 +35,7 @@ use crate::helper::protocol::message::{Answer, SentRoot};
 use crate::helper::read::command::{Command, PendingQuery, Query, gone};
 use crate::helper::read::delta::worker;
 use crate::helper::read::folder::{FolderHandle, Forget, HelperFolder, Numbers};
+use crate::helper::read::listing::Awaited;
 use crate::helper::read::scheduler::HelperScheduler;
 use crate::helper::read::service::Helper;
 use crate::helper::version::Version;
@@ -56,6 +59,8 @@ pub struct HelperSource {
     version: Version,
     /// What the log says of it.
     pub(crate) note: Option<String>,
+    /// The key of the digests; `None` if digests cannot be used.
+    key: Option<DigestKey>,
 }
 
 impl HelperSource {
@@ -85,6 +90,10 @@ impl HelperSource {
             Box::new(move || HelperScheduler::new(to_scheduler, delivery, deltas, under_way));
         let quit = Quit::new(stopped);
         let network = Network { address, options, service, commands, quit, scheduler, wake };
+        // An entry that is followed to elsewhere is none of the folder.
+        let key = (!asked.follow.any()).then(random_key).transpose();
+        let key =
+            key.map_err(|error| ConnectError::Local { action: "make a random key", error })?;
         let (connected, greeting) =
             Connected::start("helper-network", network, to_network, threads)?;
         Ok(Self {
@@ -93,6 +102,7 @@ impl HelperSource {
             numbers: Numbers::default(),
             version: greeting.version,
             note: None,
+            key,
         })
     }
 
@@ -161,6 +171,20 @@ impl HelperSource {
         let file_system = file_system.map(|id| said(&id));
         Ok(Root { entry, folder, was_link, file_system })
     }
+}
+
+/// Random bytes from the system.
+fn random_key() -> std::io::Result<DigestKey> {
+    let mut key = [0; 32];
+    let mut filled = 0;
+    while filled < key.len() {
+        match rustix::rand::getrandom(&mut key[filled..], rustix::rand::GetRandomFlags::empty()) {
+            Ok(more) => filled += more,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(DigestKey::new(key))
 }
 
 fn too_long() -> SourceError {
@@ -253,7 +277,21 @@ impl Source for HelperSource {
     }
 
     fn list(&self, folder: &Arc<HelperFolder>, sink: Box<dyn ListSink>) {
-        self.send(Command::List(Arc::clone(&folder.0), sink));
+        self.send(Command::List(Arc::clone(&folder.0), None, sink));
+    }
+
+    fn confirms(&self) -> Option<DigestKey> {
+        self.key
+    }
+
+    fn confirm(
+        &self,
+        folder: &Arc<HelperFolder>,
+        expected: Expected,
+        reply: Arc<Reply>,
+        sink: Box<dyn ListSink>,
+    ) {
+        self.send(Command::List(Arc::clone(&folder.0), Some(Awaited { expected, reply }), sink));
     }
 
     fn fetch(&self, folder: &Arc<HelperFolder>, files: Vec<Wanted>, sink: Box<dyn ContentSink>) {

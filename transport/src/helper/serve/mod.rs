@@ -1,6 +1,7 @@
 //! The far end: answers the requests of one near end from local folders, until the connection ends.
 
 pub(crate) mod confine;
+pub(crate) mod confirm;
 pub(crate) mod credit;
 pub(crate) mod delta;
 pub(crate) mod folders;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use engine::entry;
 use engine::entry::{FileId, ListedEntry, c_name, check_name};
-use engine::source::Root;
+use engine::source::{Root, Terms};
 use engine::threads::lock;
 use engine::{Source, SourceError};
 
@@ -18,6 +18,7 @@ use crate::helper::protocol::entry::{SentEntry, file_id};
 use crate::helper::protocol::error::SentError;
 use crate::helper::protocol::message::{Answer, Request, SentCrossing, SentRoot};
 use crate::helper::serve::confine::{Allowed, Roots};
+use crate::helper::serve::confirm::confirm;
 use crate::helper::serve::delta::{Delta, Deltas};
 use crate::helper::serve::folders::{Folders, NamedFolder, Violation};
 use crate::helper::serve::sinks::{Content, Line, Listing, Reply};
@@ -42,6 +43,8 @@ pub(crate) struct Requests {
     line: Arc<Line>,
     deltas: Arc<Deltas>,
     workers: Workers,
+    /// What holds for digests from now on.
+    terms: Option<Terms>,
 }
 
 impl Requests {
@@ -58,6 +61,7 @@ impl Requests {
             line,
             deltas: Arc::default(),
             workers: Workers::start()?,
+            terms: None,
         })
     }
 
@@ -149,6 +153,19 @@ impl Requests {
                         Err(error) => reply.answer(&Answer::Listed(Err((&error).into()))),
                     }
                 })?;
+            }
+            Request::Terms(terms) => self.terms = Some(terms.into()),
+            Request::Confirm { folder, expected } => {
+                let terms = self.terms.ok_or(Violation("a digest without terms"))?;
+                self.on_folder(
+                    number,
+                    folder,
+                    Kind::Listing,
+                    move |source, folders, folder, reply| match folders.open(folder, source) {
+                        Ok(folder) => confirm(source, &folder, &terms, &expected, reply),
+                        Err(error) => reply.answer(&Answer::Listed(Err((&error).into()))),
+                    },
+                )?;
             }
             Request::Fetch { folder, file } => {
                 let kind = if file.size() < LARGE { Kind::SmallFile } else { Kind::LargeFile };

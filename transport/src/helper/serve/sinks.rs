@@ -59,6 +59,19 @@ impl Reply {
     }
 }
 
+impl Reply {
+    /// Sends the answer, unless it is longer than a frame. Returns whether it is not.
+    pub(crate) fn answer_if_short(&self, answer: &Answer) -> bool {
+        let mut frame = Vec::new();
+        let short = append(&mut frame, self.number, answer, &[]).is_ok();
+        if short {
+            // An error means that the connection has ended, which the reader of requests notices.
+            let _ = self.line.outbox.framed(frame);
+        }
+        short
+    }
+}
+
 /// Sends a listing.
 pub(crate) struct Listing {
     pub(crate) reply: Reply,

@@ -2,11 +2,13 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
-use engine::entry::{Entry, Kind, Meta};
-use engine::source::Wanted;
+use engine::entry::folder_digest::{Digest, DigestKey, FolderDigest};
+use engine::entry::{Entry, Kind, Meta, Time};
+use engine::source::{Expected, Terms, Wanted};
 
 use super::*;
 use crate::helper::delta::chunker::ChunkSize;
@@ -15,6 +17,7 @@ use crate::helper::protocol::delta::{Origin, SentPart, SentSums};
 use crate::helper::protocol::entry::SentEntry;
 use crate::helper::protocol::error::SentError;
 use crate::helper::protocol::frame::append;
+use crate::helper::protocol::known::SentExpected;
 
 /// A near end that waits for each answer.
 struct Near {
@@ -184,6 +187,8 @@ fn what_is_no_protocol_ends_the_far_end_with_an_error() {
     };
     assert!(violation(&Request::List { folder: 4 }).contains("unknown folder"));
     assert!(violation(&Request::Hello(Hello::default())).contains("second greeting"));
+    let expected = SentExpected { digest: [0; 16], below: false, entries: 0 };
+    assert!(violation(&Request::Confirm { folder: 4, expected }).contains("without terms"));
     let name = |name| Request::Folder { folder: 1, parent: 0, name, id: None };
     assert!(violation(&name(b"a/b")).contains("name"));
 }
@@ -303,4 +308,111 @@ fn a_near_end_gets_no_more_than_the_file_and_not_without_bounds() {
         near.ask(&Request::Delta { folder: 1, file: (&wanted).into(), sums: sums() });
     }
     assert!(near.end().unwrap_err().to_string().contains("too many deltas"));
+}
+/// The digest of what the far end lists in `folder`, and its subfolders.
+fn digest(near: &mut Near, terms: &Terms, folder: u64, below: &[(&str, Digest)]) -> Digest {
+    let mut digest = FolderDigest::new(terms.key);
+    for (name, meta) in near.list(folder).unwrap() {
+        let inside = below.iter().find(|(inside, _)| inside.as_bytes() == name);
+        let entry = Entry { name: std::ffi::CString::new(name).unwrap(), meta, extra: None };
+        digest.add((&entry).into(), inside.map(|(_, digest)| digest));
+    }
+    digest.finish()
+}
+
+fn confirm(near: &mut Near, folder: u64, digest: Digest, below: bool, entries: u64) -> Answer {
+    let expected = SentExpected { digest, below, entries };
+    near.ask(&Request::Confirm { folder, expected });
+    let (_, answer, _) = near.next();
+    if matches!(answer, Answer::Batch(_)) {
+        assert!(matches!(near.next(), (_, Answer::Listed(Ok(())), _)));
+    }
+    answer
+}
+
+#[test]
+fn a_folder_is_confirmed_only_as_long_as_nothing_in_it_changes() {
+    let scratch = tempfile::tempdir().unwrap();
+    let top = scratch.path().canonicalize().unwrap();
+    fs::create_dir_all(top.join("sub/deep")).unwrap();
+    fs::write(top.join("file"), "").unwrap();
+    fs::write(top.join("sub/two names"), "").unwrap();
+    fs::hard_link(top.join("sub/two names"), top.join("sub/deep/other name")).unwrap();
+    let mut near = Near::greeted(&[]);
+    for (number, path) in ["", "sub", "sub/deep"].iter().enumerate() {
+        near.root(number as u64, &top.join(path)).unwrap();
+    }
+    let key = DigestKey::new([4; 32]);
+    let terms = Terms { key, since: None, links: true };
+    near.send(CONNECTION, &Request::Terms((&terms).into()));
+    let inode = |path: &str| {
+        let found = fs::metadata(top.join(path)).unwrap();
+        (found.dev(), found.ino())
+    };
+    // One folder: its subfolder, and no entry with several names.
+    let own = digest(&mut near, &terms, 0, &[]);
+    let Answer::Same(same) = confirm(&mut near, 0, own, false, 2) else { panic!() };
+    let expected =
+        |folders, digest, below, entries| Expected { terms, digest, below, entries, folders };
+    let known = same.clone().confirmed(&expected(1, own, false, 2)).unwrap();
+    assert_eq!(known.folders.iter().map(|id| (id.dev, id.ino)).collect::<Vec<_>>(), [inode("sub")]);
+    assert_eq!(known.several, []);
+    assert!(same.clone().confirmed(&expected(2, own, false, 2)).is_err());
+    assert!(same.confirmed(&expected(0, own, false, 2)).is_err());
+    // The whole tree.
+    let deep = digest(&mut near, &terms, 2, &[]);
+    let sub = digest(&mut near, &terms, 1, &[("deep", deep)]);
+    let all = digest(&mut near, &terms, 0, &[("sub", sub)]);
+    let Answer::Same(same) = confirm(&mut near, 0, all, true, 5) else { panic!() };
+    let known = same.confirmed(&expected(2, all, true, 5)).unwrap();
+    let ids = known.folders.iter().map(|id| (id.dev, id.ino));
+    assert_eq!(ids.collect::<Vec<_>>(), [inode("sub"), inode("sub/deep")]);
+    let several =
+        known.several.iter().map(|one| (one.folder, one.name.to_str().unwrap(), one.links));
+    let named = [(1, "two names", 2), (2, "other name", 2)];
+    assert_eq!(several.collect::<Vec<_>>(), named);
+    // What is not asked for, or not as expected.
+    assert!(matches!(confirm(&mut near, 0, own, true, 5), Answer::Differs));
+    assert!(matches!(confirm(&mut near, 0, all, true, 4), Answer::Differs));
+    assert!(matches!(confirm(&mut near, 0, all, false, 5), Answer::Batch(_)));
+    fs::set_permissions(top.join("sub/deep/other name"), fs::Permissions::from_mode(0o600))
+        .unwrap();
+    assert!(matches!(confirm(&mut near, 0, all, true, 5), Answer::Differs));
+    assert!(matches!(confirm(&mut near, 0, own, false, 2), Answer::Same(_)));
+    // A file that may have changed since then.
+    let since = Some(Time { secs: 5, nanos: 5 });
+    near.send(CONNECTION, &Request::Terms((&Terms { since, ..terms }).into()));
+    assert!(matches!(confirm(&mut near, 0, own, false, 2), Answer::Batch(_)));
+    near.send(CONNECTION, &Request::Terms((&terms).into()));
+    fs::remove_file(top.join("file")).unwrap();
+    assert!(matches!(confirm(&mut near, 0, own, false, 2), Answer::Batch(_)));
+    near.end().unwrap();
+}
+
+#[test]
+fn a_large_folder_is_confirmed_and_listed_if_it_differs() {
+    let scratch = tempfile::tempdir().unwrap();
+    let top = scratch.path().canonicalize().unwrap();
+    for number in 0..3000 {
+        fs::write(top.join(format!("{number:0>200}")), "").unwrap();
+    }
+    let mut near = Near::greeted(&[]);
+    near.root(1, &top).unwrap();
+    near.send(CONNECTION, &Request::Credit { listings: 1 << 30, contents: 0 });
+    let terms = Terms { key: DigestKey::new([4; 32]), since: None, links: true };
+    near.send(CONNECTION, &Request::Terms((&terms).into()));
+    let all = digest(&mut near, &terms, 1, &[]);
+    assert!(matches!(confirm(&mut near, 1, all, false, 3000), Answer::Same(_)));
+    let expected = SentExpected { digest: [0; 16], below: false, entries: 3000 };
+    near.ask(&Request::Confirm { folder: 1, expected });
+    let mut listed = 0;
+    loop {
+        match near.next() {
+            (_, Answer::Batch(entries), _) => listed += entries.len(),
+            (_, Answer::Listed(Ok(())), _) => break,
+            (_, other, _) => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(listed, 3000);
+    near.end().unwrap();
 }

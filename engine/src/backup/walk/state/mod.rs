@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use crate::backup::plan::Planned;
 use crate::backup::walk::folder::WalkFolder;
+use crate::backup::walk::known::Guesses;
 use crate::backup::walk::state::setting::{MountSeen, RootSeen, WalkSetting};
 use crate::backup::walk::state::tally::Tally;
 use crate::backup::walk::state::task::{InFlight, Retry, WalkTask};
@@ -73,6 +74,7 @@ pub(crate) struct WalkState<S: Source> {
     pub(super) noted: Mutex<FoundRules>,
     /// Folders of the layout that are open and that the walk has not reached yet.
     pub(super) looked: Mutex<HashMap<PathBuf, Root<S::Folder>>>,
+    pub(super) guesses: Guesses,
     /// The number of folders that are open.
     pub(crate) open: Arc<AtomicUsize>,
 }
@@ -105,6 +107,7 @@ impl<S: Source> WalkState<S> {
             gone_mounts: Mutex::default(),
             noted: Mutex::default(),
             looked: Mutex::default(),
+            guesses: Guesses::default(),
             open: Arc::default(),
             set,
         })

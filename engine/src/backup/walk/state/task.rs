@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::backup::walk::folder::WalkFolder;
+use crate::backup::walk::known::{Asked, ConfirmedFolder};
 use crate::backup::walk::subfolders::Subfolders;
 use crate::entry::tree_path::TreePath;
 use crate::entry::{Batch, Entry, ListedEntry};
@@ -20,8 +21,8 @@ use crate::threads::work_queue::WorkGuard;
 pub(crate) enum WalkTask<F> {
     /// Enter a folder that the layout puts into `parent`.
     Enter { parent: Arc<WalkFolder<F>>, entry: Entry, found: LayoutFolder<F>, covered: bool },
-    /// Enter the next one of some listed folders.
-    EnterNext { parent: Arc<WalkFolder<F>>, waiting: Subfolders },
+    /// Enter the next one of some listed folders. It `asks` the source for the listing, unless that is known.
+    EnterNext { parent: Arc<WalkFolder<F>>, waiting: Subfolders, asks: bool },
     /// Process some entries of a folder that have arrived.
     Arrived { folder: Arc<WalkFolder<F>>, batch: Batch, arrival: Arc<Arrival<F>>, waits: Permit },
     /// Handle the end of a listing: all entries have arrived and are processed.
@@ -48,6 +49,16 @@ pub(crate) struct LayoutFolder<F> {
     pub(crate) root: Option<usize>,
     /// Whether the filters leave it out. The walk then enters it only to reach the layout's folders below it.
     pub(crate) left_out: bool,
+}
+
+/// How the walk comes to a folder.
+pub(crate) struct EnterBy<F> {
+    /// The request for its listing, if there is one.
+    pub(crate) begun: Option<WorkGuard<WalkTask<F>>>,
+    /// The folder, if the layout puts it there.
+    pub(crate) found: Option<LayoutFolder<F>>,
+    /// Its content, if the source has confirmed it.
+    pub(crate) confirmed: Option<Box<ConfirmedFolder>>,
 }
 
 /// An entry that the walk tries again, because it could not be read or was deferred.
@@ -102,6 +113,8 @@ pub(crate) struct Arrival<F> {
     pub(crate) result: Mutex<Result<(), SourceError>>,
     /// The entries that arrived before the folder's rule files were known.
     pub(crate) waiting: Mutex<UnfilteredListing>,
+    /// What the source was asked to confirm.
+    pub(crate) asked: Mutex<Option<Asked>>,
     pub(crate) _hold: Option<WorkGuard<WalkTask<F>>>,
 }
 
@@ -113,6 +126,7 @@ impl<F> Arrival<F> {
             empty: AtomicBool::new(true),
             result: Mutex::new(Ok(())),
             waiting: Mutex::default(),
+            asked: Mutex::default(),
             _hold: hold,
         })
     }

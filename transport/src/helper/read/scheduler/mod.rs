@@ -112,11 +112,11 @@ impl HelperScheduler {
         match purpose {
             Purpose::Query(id) => self.start_query(id),
             Purpose::Listing(id) => {
-                let folder = self.listings.get(&id).map(|listing| Arc::clone(&listing.folder));
-                let Some(folder) = folder else { return };
+                let Some(listing) = self.listings.get(&id) else { return };
+                let (folder, (request, terms)) = (Arc::clone(&listing.folder), listing.request());
                 let Some(number) = self.channel_for(Some(&folder), false) else { return };
-                let request = Request::List { folder: folder.number };
                 self.channels[number].open(&folder);
+                self.channels[number].agree(terms);
                 let asked = self.channels[number].ask(&request, purpose);
                 if let Some(listing) = self.listings.get_mut(&id) {
                     listing.asked = Some((number, asked));
@@ -242,6 +242,20 @@ impl HelperScheduler {
                 }
                 Ok(false)
             }
+            Answer::Same(same) => {
+                if let Some(mut listing) = self.listings.remove(&id) {
+                    listing.same(same)?;
+                    self.delivery.listed(id, ListingPart::End(Ok(())));
+                }
+                Ok(true)
+            }
+            Answer::Differs => {
+                if let Some(mut listing) = self.listings.remove(&id) {
+                    listing.differs()?;
+                    self.delivery.listed(id, ListingPart::End(Ok(())));
+                }
+                Ok(true)
+            }
             Answer::Listed(result) => {
                 if self.listings.remove(&id).is_some() {
                     let result = result.map_err(SourceError::from);
@@ -339,13 +353,13 @@ impl Scheduler for HelperScheduler {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::List(folder, sink) => {
+            Command::List(folder, awaited, sink) => {
                 let id = self.id();
                 self.delivery.listed(id, ListingPart::Begin(sink));
                 if let Some(lost) = self.lost() {
                     return self.delivery.listed(id, ListingPart::End(Err(lost)));
                 }
-                self.listings.insert(id, FolderListing::new(folder));
+                self.listings.insert(id, FolderListing::new(folder, awaited));
                 self.start(Purpose::Listing(id));
             }
             Command::Fetch(folder, files, sink) => self.fetch(&folder, files, sink),
