@@ -129,7 +129,7 @@ mod tests {
         assert!(!line.contains(['!', '\n', '`']));
         // fish(1) reads `\\` in single quotes as one.
         assert!(!line.contains("\\\\"));
-        assert!(!line.contains('@'));
+        assert!(!line.contains("@NEW@"));
     }
 
     #[test]

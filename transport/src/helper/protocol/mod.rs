@@ -9,6 +9,8 @@ pub(crate) mod delta;
 pub(crate) mod entry;
 pub(crate) mod error;
 pub(crate) mod frame;
+#[cfg(test)]
+pub(crate) mod fuzz_tests;
 pub(crate) mod known;
 pub(crate) mod message;
 #[cfg(test)]

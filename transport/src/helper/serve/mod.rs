@@ -5,6 +5,8 @@ pub(crate) mod confirm;
 pub(crate) mod credit;
 pub(crate) mod delta;
 pub(crate) mod folders;
+#[cfg(test)]
+mod fuzz_tests;
 pub(crate) mod outbox;
 pub(crate) mod requests;
 pub(crate) mod sinks;
