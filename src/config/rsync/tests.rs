@@ -76,7 +76,9 @@ fn each_option_does_what_it_says() {
         (&["-@2", "-@=-1"], |_| {}),
         (&["-@0"], |w| w.keep.window = Window::Seconds(0)),
         (&["-z"], |w| w.compress = true),
-        (&["-vhWS", "--progress", "--partial", "-z", "--no-compress", "-P"], |_| {}),
+        (&["-W"], |w| w.whole_file = true),
+        (&["-W", "--no-W"], |_| {}),
+        (&["-vhS", "--progress", "--partial", "-z", "--no-compress", "-P"], |_| {}),
         (&["--delete", "--delete-excluded", "--numeric-ids"], |_| {}),
         (&["--max-size=1.5m"], |w| w.keep.max_size = Some(3 << 19)),
         (&["--min-size", "1k"], |w| w.keep.min_size = Some(1024)),
@@ -217,12 +219,12 @@ fn a_dict_gives_options_with_values() {
 #[test]
 fn options_without_effect_are_reported_with_the_reason() {
     let args: Vec<Vec<u8>> =
-        ["-Xz", "--no-W", "--no-atimes", "-v"].iter().map(|arg| arg.as_bytes().to_vec()).collect();
+        ["-Xz", "-W", "--no-atimes", "-v"].iter().map(|arg| arg.as_bytes().to_vec()).collect();
     let params = read_args(&args).unwrap();
     let local = without_effect(&params, false);
-    assert!(local[0].starts_with("-z (") && local[1].starts_with("--no-W ("), "{local:?}");
+    assert!(local[0].starts_with("-z (") && local[1].starts_with("-W ("), "{local:?}");
     assert_eq!(local.len(), 4);
-    assert!(without_effect(&params, true)[0].starts_with("--no-W ("));
+    assert!(without_effect(&params, true)[0].starts_with("--no-atimes ("));
     let remote = only_local(&params);
     assert!(remote.len() == 1 && remote[0].starts_with("-X (SFTP"), "{remote:?}");
 }
