@@ -12,6 +12,8 @@ pub(crate) mod stored;
 pub(crate) mod stored_name;
 pub(crate) mod tree_path;
 
+pub use self::digest::{Digest, Method};
+
 use std::ffi::{CStr, CString};
 use std::io;
 

@@ -19,7 +19,6 @@ use crate::entry::{Entry, FileId, Kind, ListedEntry, Xattrs};
 use crate::fs::access::own_umask;
 use crate::fs::capabilities::Abilities;
 use crate::fs::dir::Dir;
-use crate::fs::dir::node::Node;
 use crate::fs::dir::resolve::Resolved;
 use crate::fs::file_system::{SyncFileSystem, syncs_as_a_whole};
 use crate::fs::metadata::stat;
@@ -64,15 +63,16 @@ pub enum PlaceError {
 pub struct LocalTarget {
     /// `None` when the folder does not exist and the target is only read.
     top: Option<Dir>,
-    backups: FileId,
+    /// The backups folder that the restore reads, if it is on this machine.
+    backups: Option<FileId>,
     /// For entries that this restore creates.
-    whole: MetadataWriter,
+    pub(super) whole: MetadataWriter,
     /// For existing folders and files for which the snapshot has no attributes.
     plain: MetadataWriter,
     reflinks: AtomicBool,
-    root: bool,
+    pub(super) root: bool,
     /// Whether each file is synced by itself, because the file system cannot be synced as a whole.
-    sync_each: bool,
+    pub(super) sync_each: bool,
     sync: SyncFileSystem,
 }
 
@@ -84,7 +84,8 @@ const ALL: XattrSelection = XattrSelection { xattrs: true, acls: true };
 
 impl LocalTarget {
     /// Opens the folder at `path`. Creates it and its parents when they are missing. Follows symlinks in `path`
-    /// only where no other user can have created them ([`Resolved`]).
+    /// only where no other user can have created them ([`Resolved`]). `repository` has the snapshots that the
+    /// restore reads.
     ///
     /// # Errors
     /// The folder cannot be created, or is in a backups folder.
@@ -93,11 +94,25 @@ impl LocalTarget {
         repository: &Repository,
         sync: SyncFileSystem,
     ) -> Result<Self, PlaceError> {
+        let error = |error| PlaceError::Impossible { action: "open", path: path.to_owned(), error };
+        Self::make_resolved(Resolved::at(path).map_err(error)?, path, Some(repository), sync)
+    }
+
+    /// Like [`LocalTarget::make`], for a path that the caller has resolved. `repository` is `None` when the snapshots
+    /// are on another machine.
+    ///
+    /// # Errors
+    /// See [`LocalTarget::make`].
+    pub fn make_resolved(
+        found: Resolved,
+        path: &Path,
+        repository: Option<&Repository>,
+        sync: SyncFileSystem,
+    ) -> Result<Self, PlaceError> {
         let impossible =
             |action| move |error| PlaceError::Impossible { action, path: path.to_owned(), error };
-        let found = Resolved::at(path).map_err(impossible("open"))?;
         // Check the existing part of the path before creating anything.
-        Self::guarded(&found.node, path, repository)?;
+        Self::guarded(&found, path, repository)?;
         let mut top = found.node.open_folder().map_err(impossible("open"))?;
         for name in &found.missing {
             let opened = opened_up(&top);
@@ -120,44 +135,66 @@ impl LocalTarget {
         repository: &Repository,
         sync: SyncFileSystem,
     ) -> Result<Self, PlaceError> {
+        match Resolved::at(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Ok(Self::new(None, Some(repository), sync))
+            }
+            Err(error) => {
+                Err(PlaceError::Impossible { action: "open", path: path.to_owned(), error })
+            }
+            Ok(found) => Self::look_resolved(found, path, Some(repository), sync),
+        }
+    }
+
+    /// Like [`LocalTarget::look_at`], for a path that the caller has resolved.
+    ///
+    /// # Errors
+    /// See [`LocalTarget::look_at`].
+    pub fn look_resolved(
+        found: Resolved,
+        path: &Path,
+        repository: Option<&Repository>,
+        sync: SyncFileSystem,
+    ) -> Result<Self, PlaceError> {
         let impossible =
             |error| PlaceError::Impossible { action: "open", path: path.to_owned(), error };
-        let found = match Resolved::at(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Self::new(None, repository, sync));
-            }
-            found => found.map_err(impossible)?,
-        };
+        Self::guarded(&found, path, repository)?;
         if !found.missing.is_empty() {
             return Ok(Self::new(None, repository, sync));
         }
-        Self::guarded(&found.node, path, repository)?;
         let top = found.node.open_folder().map_err(impossible)?;
         Ok(Self::new(Some(top), repository, sync))
     }
 
     /// Refuses the folder at `path` when it, or a folder above it, is a backups folder.
-    fn guarded(folder: &Node, path: &Path, repository: &Repository) -> Result<(), PlaceError> {
+    fn guarded(
+        found: &Resolved,
+        path: &Path,
+        repository: Option<&Repository>,
+    ) -> Result<(), PlaceError> {
         let impossible =
             |error| PlaceError::Impossible { action: "open", path: path.to_owned(), error };
-        let mut at = folder.try_clone().map_err(impossible)?.pass();
+        let mut at = found.node.try_clone().map_err(impossible)?.pass();
+        let mut above = found.real.ancestors();
         let mut id = at.meta().map_err(impossible)?.id;
         loop {
             let own = at.find(c".backup_manager").ok().flatten();
-            if id == Some(repository.id) || own.is_some_and(|own| own.kind == Kind::Folder) {
-                let (path, backups) = (path.to_owned(), repository.path().to_owned());
-                return Err(PlaceError::InBackups { path, backups });
+            let here = above.next().unwrap_or(path);
+            let read = repository.filter(|repository| id == Some(repository.id));
+            if read.is_some() || own.is_some_and(|own| own.kind == Kind::Folder) {
+                let backups = repository.map_or(here, Repository::path).to_owned();
+                return Err(PlaceError::InBackups { path: path.to_owned(), backups });
             }
-            let above = at.pass(c"..").map_err(impossible)?;
-            let above_id = above.meta().map_err(impossible)?.id;
-            if above_id == id {
+            let parent = at.pass(c"..").map_err(impossible)?;
+            let parent_id = parent.meta().map_err(impossible)?.id;
+            if parent_id == id {
                 return Ok(());
             }
-            (at, id) = (above, above_id);
+            (at, id) = (parent, parent_id);
         }
     }
 
-    fn new(top: Option<Dir>, repository: &Repository, sync: SyncFileSystem) -> Self {
+    fn new(top: Option<Dir>, repository: Option<&Repository>, sync: SyncFileSystem) -> Self {
         let root = rustix::process::geteuid().is_root();
         let abilities = Abilities {
             uid: rustix::process::geteuid().as_raw(),
@@ -177,7 +214,7 @@ impl LocalTarget {
         let plain = Preserve::default();
         let whole = Preserve { xattrs: true, acls: true, ..plain };
         Self {
-            backups: repository.id,
+            backups: repository.map(|repository| repository.id),
             whole: MetadataWriter::new(whole, abilities.clone()),
             plain: MetadataWriter::new(plain, abilities),
             reflinks: AtomicBool::new(true),
@@ -189,7 +226,13 @@ impl LocalTarget {
     }
 
     /// Renames a complete entry from its temporary name to its final name.
-    fn placed(&self, folder: &Dir, from: &CStr, name: &CStr, replace: bool) -> io::Result<()> {
+    pub(super) fn placed(
+        &self,
+        folder: &Dir,
+        from: &CStr,
+        name: &CStr,
+        replace: bool,
+    ) -> io::Result<()> {
         let placed =
             if replace { folder.rename_over(from, name) } else { folder.rename_new(from, name) };
         let placed = placed.map_err(|error| judged(folder, error));
@@ -223,7 +266,7 @@ impl LocalTarget {
     }
 
     /// The metadata that the system refused, except for attributes that the entry has nevertheless.
-    fn shortfall(&self, fd: impl AsFd, record: SidecarRecord) -> Shortfall {
+    pub(super) fn shortfall(&self, fd: impl AsFd, record: SidecarRecord) -> Shortfall {
         let plain = |pair: &(String, String)| Some((unshown(&pair.0)?, unshown(&pair.1)?));
         let refused: Xattrs = record.xattrs.iter().filter_map(plain).collect();
         let there = if refused.is_empty() { Ok(Vec::new()) } else { xattrs::read_held(fd, ALL) };
@@ -254,7 +297,7 @@ fn opened_up(folder: &Dir) -> Option<(Dir, u32)> {
 
 /// Creates an entry under a temporary name of this process. Replaces an entry that this process left under that
 /// name.
-fn made<T>(dir: &Dir, name: &CStr, make: impl Fn() -> io::Result<T>) -> io::Result<T> {
+pub(super) fn made<T>(dir: &Dir, name: &CStr, make: impl Fn() -> io::Result<T>) -> io::Result<T> {
     match make() {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             crate::fs::remove_tree::remove(dir, name, 1, &AtomicU64::new(0), &|| false)?;
@@ -266,7 +309,7 @@ fn made<T>(dir: &Dir, name: &CStr, make: impl Fn() -> io::Result<T>) -> io::Resu
 
 /// The error of an entry in `folder`. When an error says "full" but the file system has room, it concerns only
 /// this entry: ext4 returns it for a directory index that cannot grow, and a quota may be another user's.
-fn judged(folder: &Dir, error: io::Error) -> io::Error {
+pub(super) fn judged(folder: &Dir, error: io::Error) -> io::Error {
     if !says_full(&error) || is_full(&error, folder) {
         return error;
     }
@@ -298,7 +341,7 @@ impl Target for LocalTarget {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => folder.pass(name),
             entered => entered,
         }?;
-        if entered.meta()?.id == Some(self.backups) {
+        if self.backups.is_some() && entered.meta()?.id == self.backups {
             return Err(io::Error::other("it is the backups folder"));
         }
         Ok(entered)
@@ -341,39 +384,26 @@ impl Target for LocalTarget {
         content: &Content<'_>,
         replace: bool,
     ) -> Result<StoreOutcome, StoreError> {
-        let name = temporary_name(&entry.name)?;
-        let file = made(folder, &name, || folder.create_file(&name, 0o600))
-            .map_err(|error| judged(folder, error))?;
+        let new = self.new_file(folder, &entry.name)?;
         let reflink = self.reflinks.load(Ordering::Relaxed);
-        let result = copy(content, &file, reflink).and_then(|hash| {
+        let damaged = copy(content, new.file(), reflink).and_then(|hash| {
             let damaged = is_damaged(content, &hash);
-            if damaged && !content.accept_damage {
-                return Err(StoreError::Damaged);
-            }
-            if !self.root && entry.meta.mode & 0o200 == 0 {
-                // An ordinary user cannot set attributes after the mode denies write access (xattr(7)).
-                let user = |pair: &&(Vec<u8>, Vec<u8>)| pair.0.starts_with(b"user.");
-                let user: Vec<_> = entry.xattrs().iter().filter(user).cloned().collect();
-                xattrs::write(&file, &user, XattrSelection { xattrs: true, acls: false })?;
-            }
-            let record = self.whole.existing(&file, ListedEntry::from(entry))?;
-            let shortfall = self.shortfall(&file, record);
-            if self.sync_each {
-                file.sync_all()?;
-            }
-            Ok(StoreOutcome { shortfall, damaged, id: stat::meta(&file)?.id })
+            if damaged && !content.accept_damage { Err(StoreError::Damaged) } else { Ok(damaged) }
         });
-        // Check for a full file system while the data written still occupies its space.
-        let result = result.map_err(|error| match error {
-            StoreError::Target(error) => StoreError::Target(judged(folder, error)),
-            error => error,
-        });
-        if result.is_err() {
-            let _ = folder.unlink(&name);
+        match damaged {
+            Ok(damaged) => {
+                let stored = self.finish_file(folder, new, entry, replace)?;
+                Ok(StoreOutcome { damaged, ..stored })
+            }
+            // Check for a full file system while the data written still occupies its space.
+            Err(StoreError::Target(error)) => {
+                Err(StoreError::Target(self.give_up_file(folder, new, error)))
+            }
+            Err(error) => {
+                new.discard(folder);
+                Err(error)
+            }
         }
-        let stored = result?;
-        self.placed(folder, &name, &entry.name, replace)?;
-        Ok(stored)
     }
 
     fn make(&self, folder: &Dir, entry: &Entry, replace: bool) -> io::Result<StoreOutcome> {

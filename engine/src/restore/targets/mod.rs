@@ -1,6 +1,7 @@
 //! The targets of a restore: a folder of this machine or of a remote one. The snapshot is always local.
 
 pub(crate) mod local;
+pub(crate) mod new_file;
 pub(crate) mod preview;
 pub(crate) mod private;
 mod spared;
@@ -12,6 +13,7 @@ use std::io;
 use crate::entry::stored::StoredEntry;
 use crate::entry::{Entry, FileId, ListedEntry};
 use crate::repository::content::{Content, StoreError};
+use crate::restore::targets::temporary::CreatorProcess;
 
 /// The properties of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +136,21 @@ pub trait Target: Send + Sync {
 
     /// The metadata of `name`; `None` when it does not exist.
     fn look(&self, folder: &Self::Folder, name: &CStr) -> io::Result<Option<StoredEntry>>;
+
+    /// Looks at several names of a folder. Calls `each` with the result of each name, in order.
+    fn look_each(
+        &self,
+        folder: &Self::Folder,
+        names: &[&CStr],
+        each: &mut dyn FnMut(io::Result<Option<StoredEntry>>),
+    ) {
+        names.iter().for_each(|name| each(self.look(folder, name)));
+    }
+
+    /// The process that creates the entry `name`; `None` when this is no temporary name of a restore.
+    fn creator(&self, name: &CStr) -> Option<CreatorProcess> {
+        temporary::maker(name.to_bytes())
+    }
 
     /// All names in the folder; `None` when an untrusted target lists more than `most`.
     fn names(&self, folder: &Self::Folder, most: usize) -> io::Result<Option<Vec<CString>>>;

@@ -21,7 +21,7 @@ use crate::restore::targets::{MountedFileSystem, MustStay};
 pub(super) fn may_remove(
     folder: &Dir,
     name: &CStr,
-    backups: FileId,
+    backups: Option<FileId>,
     spared: &MustStay<'_>,
 ) -> io::Result<bool> {
     let Some(outside) = file_system(folder)? else { return Ok(false) };
@@ -41,7 +41,7 @@ pub(super) fn file_system(folder: &Dir) -> io::Result<Option<MountedFileSystem>>
 /// Searches below a folder for anything that must not be removed.
 struct Watch<'a> {
     outside: MountedFileSystem,
-    backups: FileId,
+    backups: Option<FileId>,
     spared: &'a MustStay<'a>,
     found: AtomicBool,
 }
@@ -55,7 +55,7 @@ impl Visitor for Watch<'_> {
     ) -> io::Result<()> {
         let stays = || self.found.store(true, Ordering::Relaxed);
         if file_system(dir)? != Some(self.outside)
-            || dir.meta()?.id == Some(self.backups)
+            || self.backups.is_some() && dir.meta()?.id == self.backups
             || dir.find(c".backup_manager")?.is_some()
         {
             stays();

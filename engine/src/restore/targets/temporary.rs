@@ -7,7 +7,7 @@ use std::collections::hash_map::RandomState;
 use std::ffi::{CStr, CString};
 use std::hash::{BuildHasher, Hasher};
 use std::sync::OnceLock;
-use std::{fs, io};
+use std::{fmt, fs, io};
 
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -28,9 +28,16 @@ struct Owner {
     start: u64,
 }
 
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { place, pid, start } = self;
+        write!(f, "{place:08x}-{pid:x}-{start:x}")
+    }
+}
+
 /// The process that creates a temporary entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CreatorProcess {
+pub enum CreatorProcess {
     /// The process is running, or is this one.
     Running,
     /// The process has ended.
@@ -44,13 +51,30 @@ pub(crate) enum CreatorProcess {
 /// # Errors
 /// Does not fail for a valid name.
 pub fn temporary_name(name: &CStr) -> io::Result<CString> {
+    named(name, own())
+}
+
+fn named(name: &CStr, owner: Owner) -> io::Result<CString> {
     let hash = blake3::hash(name.to_bytes()).to_hex();
-    let Owner { place, pid, start } = own();
-    crate::entry::c_name(format!("{TEMPORARY}{place:08x}-{pid:x}-{start:x}.{}", &hash[..16]))
+    crate::entry::c_name(format!("{TEMPORARY}{owner}.{}", &hash[..16]))
+}
+
+/// This process, as [`name_by`] takes it.
+#[must_use]
+pub fn own_maker() -> String {
+    own().to_string()
+}
+
+/// The temporary name that the process `maker` uses for `name`; `None` when `maker` is no process.
+#[must_use]
+pub fn name_by(name: &CStr, maker: &str) -> Option<CString> {
+    let owner = owner(&format!("{maker}."))?;
+    named(name, owner).ok()
 }
 
 /// The creator of the entry `name`; `None` when this is not a temporary name.
-pub(crate) fn maker(name: &[u8]) -> Option<CreatorProcess> {
+#[must_use]
+pub fn maker(name: &[u8]) -> Option<CreatorProcess> {
     let rest = name.strip_prefix(TEMPORARY.as_bytes())?;
     let Some(owner) = std::str::from_utf8(rest).ok().and_then(owner) else {
         return Some(CreatorProcess::Unknown);
@@ -136,8 +160,7 @@ mod tests {
     use super::*;
 
     fn named(owner: Owner) -> Vec<u8> {
-        let Owner { place, pid, start } = owner;
-        format!("{TEMPORARY}{place:08x}-{pid:x}-{start:x}.0123456789abcdef").into_bytes()
+        format!("{TEMPORARY}{owner}.0123456789abcdef").into_bytes()
     }
 
     #[test]
@@ -161,6 +184,16 @@ mod tests {
             assert_eq!(maker(name.as_bytes()), Some(CreatorProcess::Unknown), "{name}");
         }
         assert_eq!(maker(b"x"), None);
+    }
+
+    #[test]
+    fn the_names_of_another_process_are_known_by_it() {
+        assert_eq!(name_by(c"x", &own_maker()), temporary_name(c"x").ok());
+        assert_ne!(name_by(c"x", "1-2-3"), temporary_name(c"x").ok());
+        for no_process in ["", "1-2", "1-2-3-4", "../x", "1-2-3.x/"] {
+            assert!(name_by(c"x", no_process).is_none_or(|name| !name.to_bytes().contains(&b'/')));
+        }
+        assert_eq!(name_by(c"x", "../x"), None);
     }
 
     #[test]

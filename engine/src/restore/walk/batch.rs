@@ -1,6 +1,7 @@
 //! Stores several files of one folder together, so that a remote target answers many requests in one wait.
 
 use std::cell::Cell;
+use std::ffi::CStr;
 use std::sync::Arc;
 
 use crate::entry::{Entry, Kind};
@@ -62,22 +63,25 @@ impl<T: Target> RestoreWalk<'_, T> {
     ) {
         let source = opened.from.as_ref();
         let mut waiting = Vec::new();
-        for one in ones {
-            add(&self.context.progress.entries, 1);
-            let there = match self.target.look(&opened.to, &one.entry.name) {
-                Ok(there) => there,
-                Err(error) => {
-                    self.trouble(&folder.to.inside_of(&one.entry.name), false, &error);
-                    continue;
-                }
-            };
-            match decide(&one.wanted, there.as_ref(), &self.rules) {
-                step @ (RestoreStep::Create | RestoreStep::Replace) => {
+        add(&self.context.progress.entries, ones.len() as u64);
+        let names: Vec<&CStr> = ones.iter().map(|one| &*one.entry.name).collect();
+        let (mut steps, mut each) = (Vec::with_capacity(ones.len()), ones.iter());
+        self.target.look_each(&opened.to, &names, &mut |there| {
+            let Some(one) = each.next() else { return };
+            steps.push(there.map(|there| {
+                one.inode.set(there.as_ref().and_then(|there| there.meta.id));
+                decide(&one.wanted, there.as_ref(), &self.rules)
+            }));
+        });
+        for (one, step) in ones.into_iter().zip(steps) {
+            match step {
+                Err(error) => self.trouble(&folder.to.inside_of(&one.entry.name), false, &error),
+                Ok(step @ (RestoreStep::Create | RestoreStep::Replace)) => {
                     let replace = step == RestoreStep::Replace;
                     let proved = Cell::new(false);
                     waiting.push(BatchedFile { walk: self, one, source, replace, proved });
                 }
-                step => drop(self.single(&one, opened, source, step)),
+                Ok(step) => drop(self.single(&one, opened, source, step)),
             }
         }
         if waiting.is_empty() || self.halted() {

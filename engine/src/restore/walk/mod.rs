@@ -30,7 +30,6 @@ use crate::repository::records::sidecar::Sidecar;
 use crate::restore::outcome::{EntryOutcome, RestoreCounts, RestoreSink, RestoreTally};
 use crate::restore::plan::RestoreRules;
 use crate::restore::request::{RequestedPath, RestoreError, RestoreOptions, unread};
-use crate::restore::targets::temporary;
 use crate::restore::targets::{Shortfall, Target};
 use crate::restore::walk::folder::{
     EntryInProgress, OpenFolder, RelaxedModes, RestoreFolder, RestoreTask,
@@ -341,7 +340,7 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
             let wanted: HashSet<&CStr> = names.iter().map(|(_, name)| &**name).collect();
             let (surplus, _alone) = self.surplus(&opened.to)?;
             for name in surplus.iter().filter(|name| !wanted.contains(&***name)) {
-                if let Some(maker) = temporary::maker(name.to_bytes()) {
+                if let Some(maker) = self.target.creator(name) {
                     self.clear(folder, &opened, name, maker);
                 } else if may_remove {
                     self.remove(folder, &opened, name);
