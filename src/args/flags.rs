@@ -32,13 +32,18 @@ impl Flags for Places {
     const KEYS: &'static [Key] = &[Key::BackupsDir, Key::BackupNamePrefix];
 }
 
-/// The settings of [`Places`], and the time limit for answers of a remote host.
+/// The settings of [`Places`], and how a remote host is reached.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Restoring;
 
 impl Flags for Restoring {
-    const KEYS: &'static [Key] =
-        &[Key::BackupsDir, Key::BackupNamePrefix, Key::AnswerTimeoutS, Key::SftpChannels];
+    const KEYS: &'static [Key] = &[
+        Key::BackupsDir,
+        Key::BackupNamePrefix,
+        Key::AnswerTimeoutS,
+        Key::SftpChannels,
+        Key::RemoteHelper,
+    ];
 }
 
 /// The settings given on the command line.

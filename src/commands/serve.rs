@@ -1,4 +1,4 @@
-//! `serve`: the far end of a remote source, started by another backup_manager over ssh.
+//! `serve`: the far end of a remote source or of a restore, started by another backup_manager over ssh.
 
 use std::fs::File;
 use std::io::IsTerminal;
@@ -11,17 +11,21 @@ use crate::exit::Exit;
 use crate::term::print::fail;
 
 const EXAMPLES: &str = "\
-It talks to the backup_manager that takes the snapshots, on its standard input and output, and ends with the \
-connection. It only reads: folders, regular files and metadata. Where the kernel has Landlock, it gives up the \
-right to read anything but the roots, and to write anything.
+It talks to the backup_manager that has the snapshots, on its standard input and output, and ends with the \
+connection. With --read-only it reads folders, regular files and metadata, and nothing else. Without it, restores to this \
+host write through it, with the rights of the user that it runs as. Where the kernel has Landlock, it gives up the right \
+to use anything but the roots, and with --read-only to write anything.
 
 As a forced command in ~/.ssh/authorized_keys of the remote host (command=\"…\",restrict in front of the key), a \
-key can read these folders and nothing else.
+key can use these folders and nothing else.
 
 With REMOTE_HELPER=install the other end copies this program to ~/.cache/backup_manager/ of the account first.
 
 Examples:
   backup_manager serve --read-only --root /home --root /etc
+      A key that reads these folders
+  backup_manager serve --root /srv/restored
+      A key that restores into this folder
 
 Exit codes: 0 the connection ended; 1 the other end is no backup_manager, or the connection broke; 2 usage.";
 
@@ -33,22 +37,22 @@ On the machine that takes the snapshots set REMOTE_SRC_HOST=user@this-host and S
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Refuse every request to write
+    /// Refuse every request to write; restores to this host then go over SFTP, if it offers that
     #[arg(long)]
     read_only: bool,
-    /// A folder that may be read, with all that is in it; can be given several times [default: all that the user may read]
+    /// A folder that may be used, with all that is in it; can be given several times [default: all that the user may use]
     #[arg(long = "root", value_name = "PATH")]
     roots: Vec<PathBuf>,
 }
 
 pub(crate) fn run(args: Args) -> Exit {
-    // No request writes yet, so the flag changes nothing. A forced command keeps its meaning when that changes.
-    let Args { read_only: _, roots } = args;
+    let Args { read_only, roots } = args;
     if std::io::stdin().is_terminal() {
         fail(TYPED);
         return Exit::Usage;
     }
-    let options = ServeOptions { roots, version: env!("CARGO_PKG_VERSION").to_owned() };
+    let options =
+        ServeOptions { roots, writes: !read_only, version: env!("CARGO_PKG_VERSION").to_owned() };
     // Without the buffer of lines that the standard output has: the messages are bytes.
     let output = match std::io::stdout().as_fd().try_clone_to_owned() {
         Ok(output) => File::from(output),

@@ -180,7 +180,7 @@ settings! {
     RemoteHelper => remote_helper: RemoteHelper = backup::remote_helper {
         name: "REMOTE_HELPER",
         value: "auto|install|off|COMMAND",
-        help: "Read that host through the backup_manager in its PATH, if there is one (auto), copy this one there first if there is none (install), only over SFTP (off), or through the one that COMMAND starts, such as sudo -n backup_manager",
+        help: "Reach that host, and one that is restored to, through the backup_manager in its PATH, if there is one (auto), copy this one there first if there is none (install), only over SFTP (off), or through the one that COMMAND starts, such as sudo -n backup_manager",
         default: Some("auto"),
     }
     RsyncSingleParams => single_params: Vec<Param> = backup::rsync_switches {

@@ -187,6 +187,8 @@ pub(crate) struct SnapshotPlace {
     pub(crate) answer_timeout: Duration,
     /// `SFTP_CHANNELS`.
     pub(crate) sftp_channels: Option<NonZeroUsize>,
+    /// `REMOTE_HELPER`.
+    pub(crate) helper: RemoteHelper,
     /// The file with host keys in addition to the user's own, if there is one.
     pub(crate) known_hosts: Option<PathBuf>,
 }

@@ -16,6 +16,7 @@ use engine::Selector;
 use engine::repository::SourceRoots;
 use engine::snapshot::SelectError;
 use engine::{Prefix, SnapshotName};
+use transport::remote::RemoteHelper;
 
 use crate::args::load::{configured, inputs};
 use crate::config::load_for_reading;
@@ -53,6 +54,8 @@ pub(crate) struct Series {
     pub(crate) answer_timeout: Duration,
     /// `SFTP_CHANNELS`.
     pub(crate) sftp_channels: Option<NonZeroUsize>,
+    /// `REMOTE_HELPER`.
+    pub(crate) helper: RemoteHelper,
     /// The file with host keys in addition to the user's own, if there is one.
     pub(crate) known_hosts: Option<PathBuf>,
 }
@@ -135,6 +138,7 @@ fn of_place(
             job: job.clone(),
             answer_timeout: place.answer_timeout,
             sftp_channels: place.sftp_channels,
+            helper: place.helper.clone(),
             known_hosts: place.known_hosts.clone(),
         })
     };

@@ -3,14 +3,12 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use engine::Stop;
 use engine::entry::escape::shown;
-use engine::restore::PlaceError;
-use transport::sftp::write::{SftpHost, SftpTarget};
+use transport::remote::RemoteHelper;
+use transport::remote_target::{RemoteTarget, TargetError};
 use transport::ssh::connect::address::{Address, BadAddress};
-use transport::ssh::connect::connect_error::ConnectError;
 use transport::ssh::options::Options;
 
 use crate::config::types::{NamedJob, Remote};
@@ -19,8 +17,8 @@ use crate::jobs::open_source;
 use crate::snapshots::open::Series;
 use crate::term::print::warn;
 
-/// Number of channels, also to a nearby host and from the start. Each channel has its own server, which waits
-/// for the disk, and disks sync for several processes at once. sshd allows 10 (`MaxSessions`).
+/// Number of channels over SFTP, also to a nearby host and from the start. Each channel has its own server, which
+/// waits for the disk, and disks sync for several processes at once. sshd allows 10 (`MaxSessions`).
 const CHANNELS: usize = 8;
 
 /// A folder on a remote host.
@@ -32,15 +30,7 @@ pub(crate) struct RestoreHost {
     /// The backups folder that stores how many channels the host accepts.
     backups_dir: PathBuf,
     sftp_channels: Option<NonZeroUsize>,
-}
-
-/// Why a restore to the host is impossible.
-#[derive(Debug)]
-pub(crate) enum HostError {
-    /// There is no connection.
-    Connect(ConnectError),
-    /// The folder cannot be created, or must not be written to.
-    Place(PlaceError),
+    helper: RemoteHelper,
 }
 
 /// Splits `HOST:DIR` as scp and rsync do: the colon must precede any slash. `None` for a local folder.
@@ -83,27 +73,19 @@ impl RestoreHost {
         let answer_timeout =
             if same.is_some() { options.answer_timeout } else { series.answer_timeout };
         let known_hosts = series.known_hosts.clone();
-        let (channels, channels_first) = (CHANNELS, CHANNELS);
+        let helper = same.map_or(&series.helper, |(remote, _)| &remote.helper).clone();
         let (backups_dir, sftp_channels) = (series.catalog.path().to_owned(), series.sftp_channels);
         let channels_given = sftp_channels.map(NonZeroUsize::get);
         let withheld = crate::config::setting::secret_variables().collect();
-        let options = Options {
-            answer_timeout,
-            known_hosts,
-            channels,
-            channels_first,
-            channels_given,
-            withheld,
-            ..options
-        };
-        Self { address, dir, options, backups_dir, sftp_channels }
+        let options = Options { answer_timeout, known_hosts, channels_given, withheld, ..options };
+        Self { address, dir, options, backups_dir, sftp_channels, helper }
     }
 
     /// Connects, and creates the folder unless this is a dry run.
     ///
     /// # Errors
-    /// See [`HostError`].
-    pub(crate) fn open(&self, look: bool, stop: &Arc<Stop>) -> Result<SftpTarget, HostError> {
+    /// See [`TargetError`].
+    pub(crate) fn open(&self, look: bool, stop: &Arc<Stop>) -> Result<RemoteTarget, TargetError> {
         let memory = ChannelMemory {
             backups_dir: &self.backups_dir,
             address: &self.address,
@@ -114,11 +96,13 @@ impl RestoreHost {
         let loss_report = open_source::loss_report(self.address.to_string(), warn);
         let options = Options { channel_limit, loss_report, ..self.options.clone() };
         let stop = Arc::clone(stop);
-        let host = SftpHost::connect(self.address.clone(), options, move || stop.asked())
-            .map_err(HostError::Connect)?;
-        let now = SystemTime::now();
-        let opened = if look { host.look_at(&self.dir, now) } else { host.make(&self.dir, now) };
-        opened.map_err(HostError::Place)
+        RemoteTarget::open(
+            &self.address,
+            options,
+            (&self.helper, CHANNELS),
+            (&self.dir, !look),
+            move || stop.asked(),
+        )
     }
 
     /// Formats a path on the host for messages, in the form that `--to` accepts.

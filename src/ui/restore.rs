@@ -34,10 +34,18 @@ pub(crate) struct Restored {
     from: RestoredFrom,
     dry_run: bool,
     json: bool,
-    /// The target stores times only in whole seconds.
-    whole_seconds: bool,
+    /// How the entries reach another machine; `None` for a folder of this one.
+    over: Option<Over>,
     state: Mutex<State>,
     ticker: Option<ProgressTimer>,
+}
+
+/// How entries reach another machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// Through the backup_manager of that machine.
+    Helper,
+    Sftp,
 }
 
 struct State {
@@ -52,7 +60,7 @@ impl Restored {
         from: RestoredFrom,
         dry_run: bool,
         json: bool,
-        whole_seconds: bool,
+        over: Option<Over>,
         progress: &Arc<Progress>,
     ) -> Self {
         let ticker = (terminal::can_redraw() && !dry_run).then(|| {
@@ -60,7 +68,7 @@ impl Restored {
             ProgressTimer::start(Arc::clone(progress), show, Task::Restore)
         });
         let state = Mutex::new(State { out: Out::new(), partly: 0 });
-        Self { top, from, dry_run, json, whole_seconds, state, ticker }
+        Self { top, from, dry_run, json, over, state, ticker }
     }
 
     /// Writes the totals.
@@ -74,13 +82,23 @@ impl Restored {
         if self.json {
             let line = json!({
                 "type": "summary", "snapshot": snapshot.to_string(), "to": self.top,
-                "dry_run": self.dry_run, "whole_seconds": self.whole_seconds, "counts": counts,
+                "dry_run": self.dry_run, "whole_seconds": self.over == Some(Over::Sftp), "counts": counts,
+                "over": match self.over {
+                    None => None,
+                    Some(Over::Helper) => Some("helper"),
+                    Some(Over::Sftp) => Some("sftp"),
+                },
             });
             state.out.object(&line);
         } else {
             let mut rows = totals(snapshot, &self.top, counts, self.dry_run);
-            if self.whole_seconds {
-                rows.push(("times", "whole seconds, as SFTP carries no more".to_owned()));
+            match self.over {
+                None => {}
+                Some(Over::Helper) => rows.push(("over", "backup_manager serve".to_owned())),
+                Some(Over::Sftp) => {
+                    rows.push(("over", "SFTP".to_owned()));
+                    rows.push(("times", "whole seconds, as SFTP carries no more".to_owned()));
+                }
             }
             let head = if self.dry_run { "would restore" } else { "restored" };
             state.out.prose(&format!("{head}\n{}", table(&rows)));

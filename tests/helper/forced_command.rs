@@ -14,11 +14,15 @@ use crate::{BIN, OVER_SFTP};
 /// A server whose key may only read the source of the stage.
 fn confined(stage: &Stage) -> Result<Sshd, need::Missing> {
     let server = Sshd::serving(Subsystem::Internal)?;
-    let key = fs::read_to_string(server.path("user.pub")).expect("a key");
-    let root = stage.source.display();
-    let line = format!("command=\"{BIN} serve --read-only --root {root}\",restrict {key}");
-    fs::write(server.path("authorized"), line).expect("written");
+    force(&server, &format!("{BIN} serve --read-only --root {}", stage.source.display()));
     Ok(server)
+}
+
+/// Lets the server's key start this command and nothing else.
+pub(crate) fn force(server: &Sshd, command: &str) {
+    let key = fs::read_to_string(server.path("user.pub")).expect("a key");
+    let line = format!("command=\"{command}\",restrict {key}");
+    fs::write(server.path("authorized"), line).expect("written");
 }
 
 /// `ssh` with these words in front of the host and behind it.

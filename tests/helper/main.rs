@@ -1,4 +1,5 @@
-//! Remote sources that are read through `backup_manager serve` on the host, behind a real sshd.
+//! Remote sources that are read, and folders that are restored to, through `backup_manager serve` on the host, behind a
+//! real sshd.
 
 mod choice;
 mod deltas;
@@ -7,6 +8,8 @@ mod install;
 mod install_refused;
 mod lost;
 mod other_rights;
+mod restore;
+mod restore_hostile;
 mod snapshots;
 mod typed;
 mod unchanged;

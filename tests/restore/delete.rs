@@ -15,7 +15,7 @@ use fixtures::sshd::{Sshd, Subsystem};
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
 
-const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
+use crate::{BIN, Over};
 
 /// `restore --in-place --overwrite changed --delete` of the source.
 fn in_place(stage: &Stage) -> Run {
@@ -277,43 +277,53 @@ fn entries_beside_a_source_root_were_never_read() {
 #[test]
 fn the_same_holds_on_another_machine() {
     need!(need::root());
-    let server = need!(Sshd::serving(Subsystem::Internal));
-    let tree = Tree::new().file("a", "a").file("x.tmp", "left out").folder("disk");
-    let stage = Stage::with(BIN, &tree);
-    let disk = need!(Mount::tmpfs(&stage.source.join("disk")));
-    stage.run().rsync(&["--exclude=*.tmp"]).expect(0);
-    drop(disk);
-    let back = stage.beside("back");
-    fs::create_dir_all(back.join("source/disk/deep")).unwrap();
-    fs::create_dir_all(back.join("source/new/deep")).unwrap();
-    fs::create_dir_all(back.join("source/gone/deep")).unwrap();
-    for path in
-        ["x.tmp", "disk/deep/only", "new/deep/x.tmp", "new/file", "gone/deep/file", "surplus"]
-    {
-        fs::write(back.join("source").join(path), "only").unwrap();
+    for over in Over::BOTH {
+        let server = need!(Sshd::serving(Subsystem::Internal));
+        let tree = Tree::new().file("a", "a").file("x.tmp", "left out").folder("disk");
+        let stage = Stage::with(BIN, &tree);
+        let disk = need!(Mount::tmpfs(&stage.source.join("disk")));
+        stage.run().rsync(&["--exclude=*.tmp"]).expect(0);
+        drop(disk);
+        let back = stage.beside("back");
+        fs::create_dir_all(back.join("source/disk/deep")).unwrap();
+        fs::create_dir_all(back.join("source/new/deep")).unwrap();
+        fs::create_dir_all(back.join("source/gone/deep")).unwrap();
+        for path in
+            ["x.tmp", "disk/deep/only", "new/deep/x.tmp", "new/file", "gone/deep/file", "surplus"]
+        {
+            fs::write(back.join("source").join(path), "only").unwrap();
+        }
+        let second = need!(Mount::tmpfs(&back.join("source/new/mounted")));
+        fs::write(second.path().join("only"), "only").unwrap();
+        symlink(&stage.source, back.join("source/away")).unwrap();
+        let run = || {
+            let run =
+                server.known_to(over.set(stage.look("restore"))).arg(&stage.source).arg("--json");
+            let run = run.set("to", format!("test:{}", back.display()));
+            run.set("overwrite", "changed").arg("--delete")
+        };
+        let below = |path: &(String, String)| {
+            let path_below = path.1.split_once("/source/").map_or("", |(_, path)| path);
+            (path.0.clone(), path_below.trim_end_matches('/').to_owned())
+        };
+        let lines = |run: &Run| -> BTreeSet<_> {
+            let all = results(run, &back, 0);
+            all.iter()
+                .map(below)
+                .filter(|(what, _)| what == "removed" || what == "protected")
+                .collect()
+        };
+        let preview = lines(&run().arg("--dry-run"));
+        assert_eq!(preview, lines(&run()));
+        let of = |what: &str| -> Vec<_> {
+            preview
+                .iter()
+                .filter(|(other, _)| other == what)
+                .map(|(_, path)| path.clone())
+                .collect()
+        };
+        assert_eq!(of("removed"), ["away", "gone", "new/file", "surplus"]);
+        assert_eq!(of("protected"), ["disk/deep", "new/deep/x.tmp", "new/mounted", "x.tmp"]);
+        assert!(second.path().join("only").exists() && stage.source.join("a").exists());
     }
-    let second = need!(Mount::tmpfs(&back.join("source/new/mounted")));
-    fs::write(second.path().join("only"), "only").unwrap();
-    symlink(&stage.source, back.join("source/away")).unwrap();
-    let run = || {
-        let run = server.known_to(stage.look("restore")).arg(&stage.source).arg("--json");
-        let run = run.set("to", format!("test:{}", back.display()));
-        run.set("overwrite", "changed").arg("--delete")
-    };
-    let below = |path: &(String, String)| {
-        let path_below = path.1.split_once("/source/").map_or("", |(_, path)| path);
-        (path.0.clone(), path_below.trim_end_matches('/').to_owned())
-    };
-    let lines = |run: &Run| -> BTreeSet<_> {
-        let all = results(run, &back, 0);
-        all.iter().map(below).filter(|(what, _)| what == "removed" || what == "protected").collect()
-    };
-    let preview = lines(&run().arg("--dry-run"));
-    assert_eq!(preview, lines(&run()));
-    let of = |what: &str| -> Vec<_> {
-        preview.iter().filter(|(other, _)| other == what).map(|(_, path)| path.clone()).collect()
-    };
-    assert_eq!(of("removed"), ["away", "gone", "new/file", "surplus"]);
-    assert_eq!(of("protected"), ["disk/deep", "new/deep/x.tmp", "new/mounted", "x.tmp"]);
-    assert!(second.path().join("only").exists() && stage.source.join("a").exists());
 }

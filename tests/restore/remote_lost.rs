@@ -20,19 +20,20 @@ use fixtures::stage::Stage;
 use fixtures::tree::Tree;
 use rustix::process::Signal;
 
-const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
+use crate::{BIN, Over};
 
 const MIB: u64 = 1 << 20;
 
 /// A snapshot, and a server behind a proxy.
 struct Scene {
+    over: Over,
     stage: Stage,
     server: Sshd,
     line: Proxy,
 }
 
 impl Scene {
-    fn new(files: u64, large: u64) -> Result<Self, Missing> {
+    fn new(over: Over, files: u64, large: u64) -> Result<Self, Missing> {
         let server = Sshd::serving(Subsystem::Internal)?;
         let line = Proxy::start(SocketAddr::from(([127, 0, 0, 1], server.port())), Duration::ZERO);
         server.write_known_hosts_of(line.port(), "host");
@@ -41,14 +42,14 @@ impl Scene {
         big_file(&stage.source.join("large"), large, 1);
         stage.take();
         fs::create_dir(stage.beside("tmp")).expect("a folder");
-        Ok(Self { stage, server, line })
+        Ok(Self { over, stage, server, line })
     }
 
     fn run(&self) -> Run {
         let to =
             format!("{}@127.0.0.1:{}", self.server.account(), self.stage.beside("back").display());
         let port = self.line.port().to_string();
-        let run = self.server.known_to(self.stage.look("restore")).set("to", to);
+        let run = self.server.known_to(self.over.set(self.stage.look("restore"))).set("to", to);
         run.set("ssh-port", port).env("TMPDIR", self.stage.beside("tmp")).arg(&self.stage.source)
     }
 
@@ -73,118 +74,130 @@ impl Scene {
 
     fn assert_restored(&self) {
         let back = self.stage.beside("back/source");
-        Judge::sent_by_sftp().assert_same(&self.stage.source, &back);
+        self.over.judge().assert_same(&self.stage.source, &back);
         self.assert_whole();
     }
 }
 
 #[test]
 fn a_line_that_is_cut_at_random_does_not_show() {
-    for seed in 0..2 {
-        let scene = need!(Scene::new(600, 30 * MIB));
-        let mut random = Random::new(seed);
-        let mut running = scene.run().start();
-        let mut cuts = 0;
-        while cuts < 5 {
-            scene.line.cut_after(random.below(9 * MIB));
-            let connections = scene.line.connections();
-            if !running.until(|| scene.line.connections() > connections) {
-                break;
+    for over in Over::BOTH {
+        for seed in 0..2 {
+            let scene = need!(Scene::new(over, 600, 30 * MIB));
+            let mut random = Random::new(seed);
+            let mut running = scene.run().start();
+            let mut cuts = 0;
+            while cuts < 5 {
+                scene.line.cut_after(random.below(9 * MIB));
+                let connections = scene.line.connections();
+                if !running.until(|| scene.line.connections() > connections) {
+                    break;
+                }
+                cuts += 1;
             }
-            cuts += 1;
+            scene.line.cut_after(u64::MAX);
+            running.wait().assert_code(0);
+            println!("seed {seed}: {cuts} cuts");
+            assert!(cuts > 0, "it was over before the line was cut");
+            scene.assert_restored();
         }
-        scene.line.cut_after(u64::MAX);
-        running.wait().assert_code(0);
-        println!("seed {seed}: {cuts} cuts");
-        assert!(cuts > 0, "it was over before the line was cut");
-        scene.assert_restored();
     }
 }
 
 #[test]
 fn a_large_file_goes_on_where_the_line_was_cut() {
-    let scene = need!(Scene::new(1, 60 * MIB));
-    let sent = || scene.line.bytes().0;
-    let mut running = scene.run().start();
-    for part in 1..=3 {
-        let connections = scene.line.connections();
-        assert!(running.until(|| sent() > part * 15 * MIB), "it is under way");
-        scene.line.cut();
-        assert!(running.until(|| scene.line.connections() > connections), "it connects anew");
+    for over in Over::BOTH {
+        let scene = need!(Scene::new(over, 1, 60 * MIB));
+        let sent = || scene.line.bytes().0;
+        let mut running = scene.run().start();
+        for part in 1..=3 {
+            let connections = scene.line.connections();
+            assert!(running.until(|| sent() > part * 15 * MIB), "it is under way");
+            scene.line.cut();
+            assert!(running.until(|| scene.line.connections() > connections), "it connects anew");
+        }
+        running.wait().assert_code(0);
+        scene.assert_restored();
+        // Data in flight is sent again, and no more, including the buffers of the proxy.
+        assert!(sent() < 150 * MIB, "{} MiB were sent", sent() / MIB);
     }
-    running.wait().assert_code(0);
-    scene.assert_restored();
-    // Data in flight is sent again, and no more, including the buffers of the proxy.
-    assert!(sent() < 150 * MIB, "{} MiB were sent", sent() / MIB);
 }
 
 #[test]
 fn a_host_that_does_not_come_back_ends_it_and_the_same_command_goes_on() {
-    let scene = need!(Scene::new(300, 40 * MIB));
-    let mut running = scene.run().start();
-    assert!(running.until(|| scene.line.bytes().0 > 10 * MIB), "it is under way");
-    scene.line.refuse(true);
-    scene.line.cut();
-    let done = running.wait();
-    done.assert_code(1).assert_says("the connection was lost");
-    done.assert_says("the same command continues where it stopped");
-    assert!(done.lines_with("FAILED") == 0, "nothing is wrong with single entries");
-    scene.assert_whole();
-    scene.line.refuse(false);
-    scene.run().expect(0);
-    scene.assert_restored();
+    for over in Over::BOTH {
+        let scene = need!(Scene::new(over, 300, 40 * MIB));
+        let mut running = scene.run().start();
+        assert!(running.until(|| scene.line.bytes().0 > 10 * MIB), "it is under way");
+        scene.line.refuse(true);
+        scene.line.cut();
+        let done = running.wait();
+        done.assert_code(1).assert_says("the connection was lost");
+        done.assert_says("the same command continues where it stopped");
+        assert!(done.lines_with("FAILED") == 0, "nothing is wrong with single entries");
+        scene.assert_whole();
+        scene.line.refuse(false);
+        scene.run().expect(0);
+        scene.assert_restored();
+    }
 }
 
 #[test]
 fn a_line_that_stalls_is_given_up_after_the_time_for_an_answer() {
-    let scene = need!(Scene::new(300, 40 * MIB));
-    let mut running = scene.run().set("answer-timeout-s", "2").start();
-    assert!(running.until(|| scene.line.bytes().0 > 10 * MIB), "it is under way");
-    let connections = scene.line.connections();
-    scene.line.stall();
-    // The next connection stalls too, until the proxy forwards again.
-    assert!(running.until(|| scene.line.connections() > connections), "it connects anew");
-    scene.line.cut();
-    scene.line.resume();
-    running.wait().assert_code(0);
-    scene.assert_restored();
+    for over in Over::BOTH {
+        let scene = need!(Scene::new(over, 300, 40 * MIB));
+        let mut running = scene.run().set("answer-timeout-s", "2").start();
+        assert!(running.until(|| scene.line.bytes().0 > 10 * MIB), "it is under way");
+        let connections = scene.line.connections();
+        scene.line.stall();
+        // The next connection stalls too, until the proxy forwards again.
+        assert!(running.until(|| scene.line.connections() > connections), "it connects anew");
+        scene.line.cut();
+        scene.line.resume();
+        running.wait().assert_code(0);
+        scene.assert_restored();
+    }
 }
 
 #[test]
 fn signals_stop_it_within_seconds_and_the_same_command_goes_on() {
-    let scene = need!(Scene::new(1_000, 200 * MIB));
-    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
-        let before = scene.line.bytes().0;
+    for over in Over::BOTH {
+        let scene = need!(Scene::new(over, 1_000, 200 * MIB));
+        for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+            let before = scene.line.bytes().0;
+            let mut running = scene.run().start();
+            assert!(running.until(|| scene.line.bytes().0 > before + 5 * MIB), "it is under way");
+            running.signal(signal);
+            assert!(running.ended_within(Duration::from_secs(15)), "{signal:?} stops it");
+            let done = running.wait();
+            done.assert_code(code).assert_says("the same command continues where it stopped");
+            scene.assert_whole();
+        }
         let mut running = scene.run().start();
+        let before = scene.line.bytes().0;
         assert!(running.until(|| scene.line.bytes().0 > before + 5 * MIB), "it is under way");
-        running.signal(signal);
-        assert!(running.ended_within(Duration::from_secs(15)), "{signal:?} stops it");
-        let done = running.wait();
-        done.assert_code(code).assert_says("the same command continues where it stopped");
-        scene.assert_whole();
+        running.signal(Signal::KILL);
+        running.wait();
+        scene.run().expect(0);
+        let back = scene.stage.beside("back/source");
+        over.judge().assert_same(&scene.stage.source, &back);
     }
-    let mut running = scene.run().start();
-    let before = scene.line.bytes().0;
-    assert!(running.until(|| scene.line.bytes().0 > before + 5 * MIB), "it is under way");
-    running.signal(Signal::KILL);
-    running.wait();
-    scene.run().expect(0);
-    let back = scene.stage.beside("back/source");
-    Judge::sent_by_sftp().assert_same(&scene.stage.source, &back);
 }
 
 #[test]
 fn a_full_disk_there_ends_it_with_its_name() {
-    need!(need::root());
-    let server = need!(Sshd::serving(Subsystem::Internal));
-    let disk = need!(LoopFs::ext4(16));
-    let stage = Stage::new(BIN);
-    big_file(&stage.source.join("large"), 40 * MIB, 1);
-    stage.take();
-    let to = format!("test:{}", disk.path().join("back").display());
-    let run = server.known_to(stage.look("restore")).set("to", to).arg(&stage.source);
-    run.expect(1).assert_says("no space left where it is restored to, at source/large");
-    assert!(!disk.path().join("back/source/large").exists());
+    for over in Over::BOTH {
+        need!(need::root());
+        let server = need!(Sshd::serving(Subsystem::Internal));
+        let disk = need!(LoopFs::ext4(16));
+        let stage = Stage::new(BIN);
+        big_file(&stage.source.join("large"), 40 * MIB, 1);
+        stage.take();
+        let to = format!("test:{}", disk.path().join("back").display());
+        let run = server.known_to(over.set(stage.look("restore"))).set("to", to).arg(&stage.source);
+        run.expect(1).assert_says("no space left where it is restored to, at source/large");
+        assert!(!disk.path().join("back/source/large").exists());
+    }
 }
 
 #[test]

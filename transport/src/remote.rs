@@ -39,30 +39,30 @@ const SERVE: &str = "serve --read-only";
 
 impl RemoteHelper {
     /// The line for the login shell of the user; `None` for [`RemoteHelper::Off`]. Every shell, also csh and fish,
-    /// reads a text in single quotes alike.
-    fn line(&self) -> Option<String> {
+    /// reads a text in single quotes alike. `serve` is the command and its options.
+    pub(crate) fn line(&self, serve: &str) -> Option<String> {
         match self {
             Self::Off => None,
-            Self::Auto | Self::Install => Some(found(&[])),
-            Self::Command(command) => Some(format!("{command} {SERVE}")),
+            Self::Auto | Self::Install => Some(found(&[], serve)),
+            Self::Command(command) => Some(format!("{command} {serve}")),
         }
     }
 }
 
 /// The line that starts one of the copies `names`, the helper in `PATH` or in the folder for helpers, or the last copy
 /// in that folder. The shell says that it does not find `backup_manager` where there is none.
-fn found(names: &[String]) -> String {
+pub(crate) fn found(names: &[String], serve: &str) -> String {
     let copies = match names {
         [] => String::new(),
         names => format!(
-            "for f in {}; do [ -x \"$d/$f\" ] && exec \"$d/$f\" {SERVE}; done; ",
+            "for f in {}; do [ -x \"$d/$f\" ] && exec \"$d/$f\" {serve}; done; ",
             names.join(" ")
         ),
     };
     format!(
         "sh -c 'd=$HOME/.cache/backup_manager; {copies}b=backup_manager; \
          for f in \"$d\"/$b-*; do [ -x \"$f\" ] && c=$f; done; \
-         PATH=$PATH:$d; command -v $b >/dev/null || b=${{c:-$b}}; exec \"$b\" {SERVE}'"
+         PATH=$PATH:$d; command -v $b >/dev/null || b=${{c:-$b}}; exec \"$b\" {serve}'"
     )
 }
 
@@ -82,7 +82,7 @@ fn installed(
 ) -> Result<HelperSource, NoHelper> {
     let binaries = Binaries::find();
     let names: Vec<_> = binaries.names().collect();
-    let older = match connect(found(&names)) {
+    let older = match connect(found(&names, SERVE)) {
         Ok(source) if source.version() >= Version::own() => return Ok(source),
         Ok(source) => Some(source),
         Err(error) if error.is_about_service() => None,
@@ -93,7 +93,7 @@ fn installed(
         (Ok(name), older) => {
             drop(older);
             let mut source =
-                connect(found(std::slice::from_ref(&name))).map_err(NoHelper::Connect)?;
+                connect(found(std::slice::from_ref(&name), SERVE)).map_err(NoHelper::Connect)?;
             source.note =
                 Some(format!("backup_manager was copied there: ~/.cache/backup_manager/{name}"));
             Ok(source)
@@ -137,7 +137,7 @@ impl RemoteSource {
         stopped: impl Fn() -> bool + Clone + Send + 'static,
     ) -> Result<Self, ConnectError> {
         let mut why_not = None;
-        if let Some(line) = helper.line() {
+        if let Some(line) = helper.line(SERVE) {
             let connect = |line| {
                 let (address, options) = (address.clone(), options.clone());
                 HelperSource::connect(address, options, line, asked.clone(), stopped.clone())

@@ -12,8 +12,6 @@ pub(crate) mod stored;
 pub(crate) mod stored_name;
 pub(crate) mod tree_path;
 
-pub use self::digest::{Digest, Method};
-
 use std::ffi::{CStr, CString};
 use std::io;
 

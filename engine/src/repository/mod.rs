@@ -31,3 +31,4 @@ pub use self::records::status::JobStatus;
 pub use self::removal::orphans::{orphans, remove_orphans};
 pub use self::removal::prune::prune;
 pub use self::source_path::SourceRoots;
+pub use crate::entry::digest::{Digest, Method};

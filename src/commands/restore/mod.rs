@@ -41,8 +41,9 @@ PATH is the path of a file or folder on the source, or in a snapshot's folder. A
 read as one: write ./yesterday for a file of that name. Without PATH everything is restored.
 
 With --to, each PATH is restored into DIR under its last name. Without PATH, DIR gets the layout of the snapshot. \
-DIR can be on another machine, over SFTP: user@host:DIR. There, a DIR without a leading slash is below the home of that \
-user. SFTP carries whole seconds only, and no extended attributes, ACLs, fifos, sockets and devices; those are listed.
+DIR can be on another machine: user@host:DIR. There, a DIR without a leading slash is below the home of that user. \
+Where that machine has backup_manager (REMOTE_HELPER), everything comes back as in a folder of this one. Otherwise SFTP \
+carries whole seconds only, and no extended attributes, ACLs, fifos, sockets and devices; those are listed.
 
 With --in-place everything is restored to its original path.
 

@@ -18,17 +18,18 @@ use engine::restore::restore;
 use engine::restore::{LocalTarget, PlaceError};
 use engine::restore::{RestoreError, RestoreOptions};
 use engine::{Progress, Silent};
+use transport::remote_target::{RemoteTarget, TargetError};
 
 use crate::config::mistake::shown_path;
 use crate::exit::Exit;
 use crate::hint;
 use crate::jobs::{context, sync_child};
 use crate::snapshots::open::unlookable;
-use crate::snapshots::restore_host::{HostError, RestoreHost};
+use crate::snapshots::restore_host::RestoreHost;
 use crate::term::print::{fail, say, warn};
 use crate::term::shell::word;
 use crate::term::terminal;
-use crate::ui::restore::{Restored, RestoredFrom};
+use crate::ui::restore::{Over, Restored, RestoredFrom};
 
 /// The destination of a restore.
 #[derive(Debug, Clone)]
@@ -111,8 +112,10 @@ impl Work {
                     PlaceError::Impossible { .. } => Exit::Failed,
                 }
             }
-            Ok(target) if self.dry_run => self.to(&PreviewTarget(target), shown_path(top), stop),
-            Ok(target) => self.to(&target, shown_path(top), stop),
+            Ok(target) if self.dry_run => {
+                self.to(&PreviewTarget(&target), shown_path(top), None, stop)
+            }
+            Ok(target) => self.to(&target, shown_path(top), None, stop),
         }
     }
 
@@ -120,50 +123,59 @@ impl Work {
         let at = |path: &[u8]| host.shown(path);
         match host.open(self.dry_run, stop) {
             Err(_) if stop.asked() => Exit::Signal(0),
-            Err(HostError::Place(error)) => {
+            Err(TargetError::Place(error)) => {
                 fail(&format!("{}: {error}; {}", at(b""), unplaced(&error)));
                 match error {
                     PlaceError::InBackups { .. } => Exit::Usage,
                     PlaceError::Impossible { .. } => Exit::Failed,
                 }
             }
-            Err(HostError::Connect(error)) => {
+            Err(TargetError::Connect(error)) => {
                 let hint = hint::unconnected(&error);
                 fail(&format!("cannot restore to {} {error}; {hint}", at(b"")));
                 Exit::Failed
             }
-            Ok(target) => {
-                let top = at(target.path());
+            Ok(RemoteTarget::Helper(target)) => {
+                let exit = self.on_host(&*target, at(target.path()), Over::Helper, stop);
+                target.close();
+                exit
+            }
+            Ok(RemoteTarget::Sftp(target, why)) => {
+                if let Some(why) = why {
+                    say(&format!(
+                        "{} is restored to over SFTP, as its host runs no backup_manager serve that writes: {why}",
+                        at(target.path())
+                    ));
+                }
                 if !target.syncs() && !self.dry_run {
                     warn(
                         "that machine's SFTP server syncs nothing: what is written is on its disk when its system puts it there, or when you run `sync` on it",
                     );
                 }
-                if self.dry_run {
-                    let target = PreviewTarget(target);
-                    let exit = self.to(&target, top, stop);
-                    target.0.close();
-                    exit
-                } else {
-                    let synced = target.syncs();
-                    let exit = self.to(&target, top, stop);
-                    if synced && !target.syncs() {
-                        warn(
-                            "that machine cannot sync what its SFTP server offered to: what is written is on its disk when its system puts it there, or when you run `sync` on it",
-                        );
-                    }
-                    target.close();
-                    exit
+                let synced = target.syncs();
+                let exit = self.on_host(&*target, at(target.path()), Over::Sftp, stop);
+                if synced && !target.syncs() && !self.dry_run {
+                    warn(
+                        "that machine cannot sync what its SFTP server offered to: what is written is on its disk when its system puts it there, or when you run `sync` on it",
+                    );
                 }
+                target.close();
+                exit
             }
         }
     }
 
-    fn to<T: Target>(&self, target: &T, top: String, stop: &Arc<Stop>) -> Exit {
+    fn on_host<T: Target>(&self, target: &T, top: String, over: Over, stop: &Arc<Stop>) -> Exit {
+        match self.dry_run {
+            true => self.to(&PreviewTarget(target), top, Some(over), stop),
+            false => self.to(target, top, Some(over), stop),
+        }
+    }
+
+    fn to<T: Target>(&self, target: &T, top: String, over: Option<Over>, stop: &Arc<Stop>) -> Exit {
         let progress = Arc::new(Progress::default());
-        let whole_seconds = target.facts().granularity_ns >= 1_000_000_000;
         let from = RestoredFrom { landing: self.landing.clone(), roots: self.roots.clone() };
-        let results = Restored::new(top, from, self.dry_run, self.json, whole_seconds, &progress);
+        let results = Restored::new(top, from, self.dry_run, self.json, over, &progress);
         let context = context(stop, &progress, Arc::new(Silent));
         let (from, landing) = ((&*self.catalog, &self.snapshot), &self.landing);
         match restore(from, landing, target, self.options.clone(), &context, &results) {

@@ -236,6 +236,12 @@ impl Draft<'_> {
         first(&self.layers, |layer| layer.sftp_channels.as_ref())?.value
     }
 
+    /// The program at the far end of a remote host.
+    pub(crate) fn helper(&self) -> RemoteHelper {
+        // A mistake in it is already reported.
+        self.value(|layer| layer.remote_helper.as_ref()).unwrap_or(RemoteHelper::Off)
+    }
+
     /// The host of the sources, if the sources are remote.
     pub(crate) fn remote(&self, mistakes: &mut Vec<Mistake>) -> Option<Remote> {
         let given = first(&self.layers, |layer| layer.remote.as_ref())?;
@@ -244,13 +250,11 @@ impl Draft<'_> {
             Ok(address) => {
                 let answer_timeout = self.answer_timeout();
                 let sftp_channels = self.sftp_channels();
-                // A mistake in it is already reported.
-                let helper = self.value(|layer| layer.remote_helper.as_ref());
                 Some(Remote {
                     address,
                     answer_timeout,
                     sftp_channels,
-                    helper: helper.unwrap_or(RemoteHelper::Off),
+                    helper: self.helper(),
                     without_effect_over_sftp: Vec::new(),
                     known_hosts: None,
                 })

@@ -65,6 +65,7 @@ fn place(
         job,
         answer_timeout,
         sftp_channels,
+        helper: draft.helper(),
         known_hosts,
     })
 }

@@ -1,7 +1,8 @@
 //! Folders on a remote host through this program at the far end: `backup_manager serve`, started over ssh.
 //! `docs/protocol.md` specifies what both ends say.
 //!
-//! `protocol` has the messages, `serve` is the far end, `read` the near end. `delta` is what both compute alike.
+//! `protocol` has the messages, `serve` is the far end, `read` the near end of a source, `write` that of a restore.
+//! `delta` is what both compute alike.
 //! `install` copies this program to a host.
 
 pub(crate) mod delta;
@@ -10,3 +11,4 @@ pub(crate) mod protocol;
 pub mod read;
 pub mod serve;
 pub(crate) mod version;
+pub mod write;

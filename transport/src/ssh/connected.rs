@@ -24,7 +24,7 @@ pub(crate) struct Connected<C> {
 }
 
 impl<C> Connected<C> {
-    /// Starts the network thread, called `name`, and waits for the first connection; returns what its far end offers. `commands` leads to the thread,
+    /// Starts the network thread, called `name`, and waits for the first connection. Returns what the far end offers. `commands` leads to the thread,
     /// `delivery` are threads that end with it.
     ///
     /// # Errors

@@ -8,14 +8,15 @@ use rustix::io::Errno;
 use crate::entry::stored::StoredEntry;
 use crate::entry::{Entry, FileId};
 use crate::repository::content::{Content, StoreError};
+use crate::restore::targets::temporary::CreatorProcess;
 use crate::restore::targets::{
     MountedFileSystem, MustStay, Shortfall, StoreOutcome, Target, TargetFacts,
 };
 
 /// Reads the inner target and never writes to it. The restore then reports what it would do.
-pub struct PreviewTarget<T>(pub T);
+pub struct PreviewTarget<'a, T>(pub &'a T);
 
-impl<T: Target> Target for PreviewTarget<T> {
+impl<T: Target> Target for PreviewTarget<'_, T> {
     /// `None`: a folder that does not exist yet and would be created.
     type Folder = Option<T::Folder>;
 
@@ -49,6 +50,22 @@ impl<T: Target> Target for PreviewTarget<T> {
 
     fn look(&self, folder: &Self::Folder, name: &CStr) -> io::Result<Option<StoredEntry>> {
         folder.as_ref().map_or(Ok(None), |folder| self.0.look(folder, name))
+    }
+
+    fn look_each(
+        &self,
+        folder: &Self::Folder,
+        names: &[&CStr],
+        each: &mut dyn FnMut(io::Result<Option<StoredEntry>>),
+    ) {
+        match folder {
+            Some(folder) => self.0.look_each(folder, names, each),
+            None => names.iter().for_each(|_| each(Ok(None))),
+        }
+    }
+
+    fn creator(&self, name: &CStr) -> Option<CreatorProcess> {
+        self.0.creator(name)
     }
 
     fn names(&self, folder: &Self::Folder, most: usize) -> io::Result<Option<Vec<CString>>> {

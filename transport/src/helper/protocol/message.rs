@@ -8,13 +8,14 @@ use crate::helper::protocol::delta::{SentChunk, SentPart, SentRun, SentSums};
 use crate::helper::protocol::entry::{SentEntry, SentId, SentMeta};
 use crate::helper::protocol::error::SentError;
 use crate::helper::protocol::known::{SentExpected, SentSame, SentTerms};
+use crate::helper::protocol::write::{WriteAnswer, WriteRequest};
 
 /// What the near end says first, and what the job asks of the source.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Hello {
     /// The lowest and the highest protocol number that the near end speaks.
     pub(crate) protocols: (u16, u16),
-    /// Bits of further features; none is defined.
+    /// Bits of further features; see [`WRITES`](crate::helper::protocol::write::WRITES).
     pub(crate) features: u64,
     /// Whether entries come with extended attributes.
     pub(crate) xattrs: bool,
@@ -97,6 +98,8 @@ pub(crate) enum Request<'a> {
         folder: u64,
         expected: SentExpected,
     },
+    /// A request of a restore.
+    Write(WriteRequest<'a>),
 }
 
 /// An opened source root.
@@ -152,4 +155,6 @@ pub(crate) enum Answer {
     Same(SentSame),
     /// Something below the folder is not as expected.
     Differs,
+    /// An answer to a restore.
+    Write(WriteAnswer),
 }

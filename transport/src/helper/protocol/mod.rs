@@ -15,6 +15,7 @@ pub(crate) mod known;
 pub(crate) mod message;
 #[cfg(test)]
 mod tests;
+pub(crate) mod write;
 
 /// The first bytes from the near end. An SFTP server takes them for a frame that is too long, and ends.
 pub(crate) const PREAMBLE: &[u8; 8] = b"BMSERVE\n";

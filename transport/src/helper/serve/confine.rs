@@ -98,23 +98,41 @@ impl Roots {
         }
     }
 
+    /// Whether an entry with this path, in which nothing is a symlink, lies in a root.
+    pub(crate) fn hold(&self, real: &Path) -> bool {
+        self.0.is_empty() || self.0.iter().any(|root| real.starts_with(root))
+    }
+
     /// Gives up this process's rights to read anything but the roots and what the kernel says of the process
-    /// itself, and to write anywhere. Threads that are started later have the same rights. A kernel without
-    /// Landlock changes nothing.
+    /// itself, and to write anywhere unless it `writes`. Threads that are started later have the same rights. A
+    /// kernel without Landlock changes nothing; nor does one whose Landlock lets nobody move entries between
+    /// folders, for a process that writes.
     ///
     /// # Errors
     /// The kernel refuses.
-    pub(crate) fn confine(&self) -> Result<(), RulesetError> {
+    pub(crate) fn confine(&self, writes: bool) -> Result<(), RulesetError> {
         let every = [PathBuf::from("/")];
-        let readable = if self.0.is_empty() { &every[..] } else { &self.0 };
+        let useable = if self.0.is_empty() { &every[..] } else { &self.0 };
         let own = ["/proc/self"].map(PathBuf::from);
+        let (read, all) = (AccessFs::from_read(KNOWN), AccessFs::from_all(KNOWN));
+        let in_roots = if writes { all } else { read } & !AccessFs::Execute;
+        let rules = useable.iter().map(|path| (path, in_roots));
+        let rules = rules.chain(own.iter().map(|path| (path, read & !AccessFs::Execute)));
+        // Landlock of Linux 5.13 to 5.18 refuses every move to another folder (landlock(7), LANDLOCK_ACCESS_FS_REFER).
+        if writes
+            && Ruleset::default()
+                .set_compatibility(CompatLevel::HardRequirement)
+                .handle_access(AccessFs::Refer)
+                .is_err()
+        {
+            return Ok(());
+        }
         let ruleset = Ruleset::default()
             .set_compatibility(CompatLevel::BestEffort)
-            .handle_access(AccessFs::from_all(KNOWN))?
+            .handle_access(all)?
             .create()?;
-        let ruleset = readable.iter().chain(&own).try_fold(ruleset, |ruleset, path| {
+        let ruleset = rules.into_iter().try_fold(ruleset, |ruleset, (path, mut rights)| {
             let Ok(opened) = PathFd::new(path) else { return Ok(ruleset) };
-            let mut rights = AccessFs::from_read(KNOWN) & !AccessFs::Execute;
             if !path.is_dir() {
                 rights &= AccessFs::from_file(KNOWN);
             }

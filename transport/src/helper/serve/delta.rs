@@ -86,7 +86,7 @@ struct Asked {
 
 /// How far the file is.
 enum Progress {
-    Asked(Arc<NamedFolder>, Box<Wanted>),
+    Asked(Arc<NamedFolder<LocalSource>>, Box<Wanted>),
     Reading(Box<Reading>),
     Ended(Box<Answer>),
 }
@@ -128,7 +128,7 @@ impl Delta {
     /// A size of chunks that this program does not use.
     pub(crate) fn new(
         reply: Reply,
-        folder: Arc<NamedFolder>,
+        folder: Arc<NamedFolder<LocalSource>>,
         wanted: Wanted,
         sums: SentSums,
     ) -> Result<Self, Violation> {
@@ -186,7 +186,12 @@ impl Delta {
     }
 
     /// Does what can be done now; returns whether the file has ended.
-    pub(crate) fn work(&self, source: &LocalSource, folders: &Folders, all: &Deltas) -> bool {
+    pub(crate) fn work(
+        &self,
+        source: &LocalSource,
+        folders: &Folders<LocalSource>,
+        all: &Deltas,
+    ) -> bool {
         let mut progress = lock(&self.progress);
         let end = loop {
             match self.advance(&mut progress, source, folders, all) {
@@ -217,7 +222,7 @@ impl Delta {
         &self,
         progress: &mut Progress,
         source: &LocalSource,
-        folders: &Folders,
+        folders: &Folders<LocalSource>,
         all: &Deltas,
     ) -> Result<bool, End> {
         if let Progress::Asked(folder, wanted) = &*progress {

@@ -1,10 +1,10 @@
 //! The folders that the near end has named. A folder is opened when a request first needs it.
 
 use std::collections::HashMap;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::sync::{Arc, Mutex};
 
-use engine::entry::{FileId, Kind, Meta};
+use engine::entry::{FileId, Kind, Meta, c_name, check_name};
 use engine::threads::lock;
 use engine::{Source, SourceError};
 use rustix::io::Errno;
@@ -15,23 +15,55 @@ use crate::local::{LocalFolder, LocalSource};
 /// is open.
 const MOST: usize = 60_000;
 
+/// What opens folders below others.
+pub(crate) trait Opener {
+    /// An opened folder.
+    type Folder;
+
+    /// Opens the folder `name` of `parent`, which must be the inode `id` if there is one.
+    fn open_child(
+        &self,
+        parent: &Self::Folder,
+        name: &CStr,
+        id: Option<FileId>,
+    ) -> Result<Self::Folder, SourceError>;
+}
+
+impl Opener for LocalSource {
+    type Folder = LocalFolder;
+
+    fn open_child(
+        &self,
+        parent: &LocalFolder,
+        name: &CStr,
+        id: Option<FileId>,
+    ) -> Result<LocalFolder, SourceError> {
+        self.folder(parent, name, &Meta { id, ..Meta::of(Kind::Folder) })
+    }
+}
+
 /// The folders by the numbers that the near end gave them.
-#[derive(Default)]
-pub(crate) struct Folders(Mutex<HashMap<u64, Arc<NamedFolder>>>);
+pub(crate) struct Folders<T: Opener>(Mutex<HashMap<u64, Arc<NamedFolder<T>>>>);
+
+impl<T: Opener> Default for Folders<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
 
 /// A folder, opened or not.
-pub(crate) struct NamedFolder {
-    way: Way,
+pub(crate) struct NamedFolder<T: Opener> {
+    way: Way<T>,
     /// Its handle, while there are enough of them.
-    opened: Mutex<Option<Arc<LocalFolder>>>,
+    opened: Mutex<Option<Arc<T::Folder>>>,
 }
 
 /// How a folder is opened.
-enum Way {
-    /// A source root, which stays open; the error if it could not be opened.
-    Root(Result<Arc<LocalFolder>, SourceError>),
+enum Way<T: Opener> {
+    /// A folder that was opened by its path, and stays open; the error if it could not be opened.
+    Root(Result<Arc<T::Folder>, SourceError>),
     /// A folder in another one, as it was listed.
-    Child { parent: Arc<NamedFolder>, name: CString, id: Option<FileId> },
+    Child { parent: Arc<NamedFolder<T>>, name: CString, id: Option<FileId> },
     /// Nothing: its chain of folders is being dropped.
     Dropped,
 }
@@ -41,15 +73,26 @@ enum Way {
 #[error("{0}")]
 pub(crate) struct Violation(pub(crate) &'static str);
 
-impl Folders {
-    /// Adds a source root.
+pub(crate) const NO_NAME: Violation = Violation("a name that no entry can have");
+
+/// A name as a single path component.
+///
+/// # Errors
+/// It is none.
+pub(crate) fn checked(name: &[u8]) -> Result<CString, Violation> {
+    check_name(name).map_err(|_| NO_NAME)?;
+    c_name(name).map_err(|_| NO_NAME)
+}
+
+impl<T: Opener> Folders<T> {
+    /// Adds a folder that was opened by its path.
     ///
     /// # Errors
     /// The number is in use, or there are too many folders.
     pub(crate) fn add_root(
         &self,
         number: u64,
-        folder: Result<Arc<LocalFolder>, SourceError>,
+        folder: Result<Arc<T::Folder>, SourceError>,
     ) -> Result<(), Violation> {
         self.insert(number, Way::Root(folder))
     }
@@ -69,7 +112,7 @@ impl Folders {
         self.insert(number, Way::Child { parent, name, id })
     }
 
-    fn insert(&self, number: u64, way: Way) -> Result<(), Violation> {
+    fn insert(&self, number: u64, way: Way<T>) -> Result<(), Violation> {
         let folder = NamedFolder { way, opened: Mutex::default() };
         let mut folders = lock(&self.0);
         if folders.len() >= MOST {
@@ -81,7 +124,7 @@ impl Folders {
         }
     }
 
-    pub(crate) fn get(&self, number: u64) -> Result<Arc<NamedFolder>, Violation> {
+    pub(crate) fn get(&self, number: u64) -> Result<Arc<NamedFolder<T>>, Violation> {
         lock(&self.0).get(&number).cloned().ok_or(Violation("an unknown folder"))
     }
 
@@ -98,24 +141,34 @@ impl Folders {
     /// It, or a folder above it, cannot be opened or is another one now.
     pub(crate) fn open(
         &self,
-        folder: &NamedFolder,
-        source: &LocalSource,
-    ) -> Result<Arc<LocalFolder>, SourceError> {
-        match folder.open(source) {
+        folder: &NamedFolder<T>,
+        opener: &T,
+    ) -> Result<Arc<T::Folder>, SourceError> {
+        match folder.open(opener) {
             Err(SourceError::Unreadable { error, .. })
                 if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) =>
             {
-                let all: Vec<_> = lock(&self.0).values().cloned().collect();
-                all.iter().for_each(|folder| drop(lock(&folder.opened).take()));
-                folder.open(source)
+                self.close_all();
+                folder.open(opener)
             }
             opened => opened,
         }
     }
+
+    /// Closes the handles that no request uses. A folder is opened again when it is needed.
+    pub(crate) fn close_all(&self) {
+        let all: Vec<_> = lock(&self.0).values().cloned().collect();
+        all.iter().for_each(|folder| drop(lock(&folder.opened).take()));
+    }
 }
 
-impl NamedFolder {
-    fn open(&self, source: &LocalSource) -> Result<Arc<LocalFolder>, SourceError> {
+impl<T: Opener> NamedFolder<T> {
+    /// Replaces the handle by one that was opened again.
+    pub(crate) fn reopened(&self, folder: T::Folder) {
+        *lock(&self.opened) = Some(Arc::new(folder));
+    }
+
+    fn open(&self, opener: &T) -> Result<Arc<T::Folder>, SourceError> {
         // A chain of folders can be longer than the stack of a thread allows calls.
         let (mut closed, mut next) = (Vec::new(), self);
         let mut opened = loop {
@@ -133,15 +186,14 @@ impl NamedFolder {
             }
         };
         for (folder, name, id) in closed.into_iter().rev() {
-            opened =
-                Arc::new(source.folder(&opened, name, &Meta { id, ..Meta::of(Kind::Folder) })?);
+            opened = Arc::new(opener.open_child(&opened, name, id)?);
             *lock(&folder.opened) = Some(Arc::clone(&opened));
         }
         Ok(opened)
     }
 }
 
-impl Drop for NamedFolder {
+impl<T: Opener> Drop for NamedFolder<T> {
     /// Drops a long chain of folders one by one.
     fn drop(&mut self) {
         let mut next = std::mem::replace(&mut self.way, Way::Dropped);

@@ -9,10 +9,12 @@ pub(crate) mod folders;
 mod fuzz_tests;
 pub(crate) mod outbox;
 pub(crate) mod requests;
+pub(crate) mod runner;
 pub(crate) mod sinks;
 #[cfg(test)]
 mod tests;
 pub(crate) mod workers;
+pub(crate) mod write;
 
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
@@ -22,18 +24,22 @@ use engine::fs::XattrSelection;
 
 use crate::helper::protocol::frame::{NotUnderstood, read};
 use crate::helper::protocol::message::{Answer, Hello, Request};
+use crate::helper::protocol::write::WRITES;
 use crate::helper::protocol::{CONNECTION, FRAME_MAX, PREAMBLE, PROTOCOL};
 use crate::helper::serve::confine::Roots;
 use crate::helper::serve::folders::Violation;
 use crate::helper::serve::requests::Requests;
 use crate::helper::serve::sinks::Line;
+use crate::helper::serve::write::Writer;
 use crate::local::{Follow, LocalSource};
 
 /// What the far end may do.
 #[derive(Debug, Clone, Default)]
 pub struct ServeOptions {
-    /// The folders that the near end may read; empty: all that the user may read.
+    /// The folders that the near end may use; empty: all that the user may use.
     pub roots: Vec<PathBuf>,
+    /// Whether the near end may write, to restore.
+    pub writes: bool,
     /// Where the version of this program shows.
     pub version: String,
 }
@@ -84,7 +90,7 @@ pub fn serve(
     broken: impl FnOnce() + Send + 'static,
 ) -> Result<(), ServeError> {
     let roots = Roots::new(&options.roots).map_err(ServeError::Root)?;
-    roots.confine().map_err(|error| ServeError::Confine(error.to_string()))?;
+    roots.confine(options.writes).map_err(|error| ServeError::Confine(error.to_string()))?;
     answer(options, roots, input, output, broken)
 }
 
@@ -113,20 +119,25 @@ fn answer(
     let line = Arc::new(Line::default());
     let writer = std::thread::Builder::new().name("answers".to_owned());
     let (to_write, version) = (Arc::clone(&line), options.version.clone());
+    let restoring = options.writes.then(|| Writer::new(roots.clone(), Arc::clone(&line)));
+    let tasks = restoring.as_ref().map(Writer::tasks);
     let writer = writer.spawn(move || {
         let written = to_write.outbox.write_to(&mut output).and_then(|()| output.flush());
         to_write.end();
         if written.is_err() {
+            // What is being written is finished or removed first.
+            tasks.iter().for_each(|tasks| tasks.end());
             broken();
         }
     });
     writer.map_err(ServeError::Thread)?;
-    let greeting = Answer::Hello { protocol: PROTOCOL, features: 0, version };
+    let features = if options.writes { WRITES } else { 0 };
+    let greeting = Answer::Hello { protocol: PROTOCOL, features, version };
     // An error means that the near end is gone.
     let _ = line.outbox.answer(CONNECTION, &greeting);
     let (oldest, newest) = hello.protocols;
-    let mut requests =
-        Requests::new(source(hello), roots, Arc::clone(&line)).map_err(ServeError::Thread)?;
+    let mut requests = Requests::new(source(hello), roots, Arc::clone(&line), restoring)
+        .map_err(ServeError::Thread)?;
     let mut result = Ok(());
     // A near end that does not speak this protocol reads the greeting and closes the connection.
     let spoken = (oldest..=newest).contains(&PROTOCOL);
@@ -139,15 +150,13 @@ fn answer(
         }
     }
     line.end();
+    requests.end();
     result
 }
 
 fn take(requests: &mut Requests, frame: &[u8]) -> Result<(), ServeError> {
-    let (number, request, rest) = read(frame)?;
-    if !rest.is_empty() {
-        return Err(NotUnderstood.into());
-    }
-    Ok(requests.take(number, request)?)
+    let (number, request, content) = read(frame)?;
+    Ok(requests.take(number, request, content, frame.len() - content.len())?)
 }
 
 /// The local folders as the near end wants to see them.

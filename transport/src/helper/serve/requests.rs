@@ -1,15 +1,13 @@
 //! Distributes the requests to the threads.
 
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use engine::entry;
-use engine::entry::{FileId, ListedEntry, c_name, check_name};
+use engine::entry::{FileId, ListedEntry};
 use engine::source::{Root, Terms};
 use engine::threads::lock;
 use engine::{Source, SourceError};
@@ -20,73 +18,98 @@ use crate::helper::protocol::message::{Answer, Request, SentCrossing, SentRoot};
 use crate::helper::serve::confine::{Allowed, Roots};
 use crate::helper::serve::confirm::confirm;
 use crate::helper::serve::delta::{Delta, Deltas};
-use crate::helper::serve::folders::{Folders, NamedFolder, Violation};
+use crate::helper::serve::folders::{Folders, NO_NAME, NamedFolder, Violation, checked};
+use crate::helper::serve::runner::Runner;
 use crate::helper::serve::sinks::{Content, Line, Listing, Reply};
-use crate::helper::serve::workers::{Kind, Workers};
+use crate::helper::serve::workers::Kind;
+use crate::helper::serve::write::Writer;
 use crate::local::{LocalFolder, LocalSource};
-
-/// The most requests without an answer. A near end has fewer in flight.
-const MOST: usize = 16 * 1024;
 
 /// The size from which a file is a large one, bytes.
 const LARGE: u64 = 1 << 20;
-
-/// Requests that have no final answer yet, by their numbers.
-type Running = Arc<Mutex<HashMap<u32, Arc<AtomicBool>>>>;
 
 /// The state of a connection.
 pub(crate) struct Requests {
     source: Arc<LocalSource>,
     roots: Roots,
-    folders: Arc<Folders>,
-    running: Running,
-    line: Arc<Line>,
+    folders: Arc<Folders<LocalSource>>,
     deltas: Arc<Deltas>,
-    workers: Workers,
+    runner: Runner,
+    /// For a restore; `None` if this end only reads.
+    writer: Option<Writer>,
     /// What holds for digests from now on.
     terms: Option<Terms>,
 }
 
 impl Requests {
-    /// Starts the threads.
+    /// Starts the threads. `writer` carries out the requests of a restore.
     ///
     /// # Errors
     /// The system starts no thread.
-    pub(crate) fn new(source: LocalSource, roots: Roots, line: Arc<Line>) -> io::Result<Self> {
+    pub(crate) fn new(
+        source: LocalSource,
+        roots: Roots,
+        line: Arc<Line>,
+        writer: Option<Writer>,
+    ) -> io::Result<Self> {
         Ok(Self {
             source: Arc::new(source),
             roots,
             folders: Arc::default(),
-            running: Arc::default(),
-            line,
             deltas: Arc::default(),
-            workers: Workers::start()?,
+            runner: Runner::start(line)?,
+            writer,
             terms: None,
         })
     }
 
-    /// Accepts a request.
+    /// Accepts a request of `bytes` bytes, with the `content` behind it.
     ///
     /// # Errors
     /// The near end broke the protocol.
-    pub(crate) fn take(&mut self, number: u32, request: Request<'_>) -> Result<(), Violation> {
+    pub(crate) fn take(
+        &mut self,
+        number: u32,
+        request: Request<'_>,
+        content: &[u8],
+        bytes: usize,
+    ) -> Result<(), Violation> {
+        match (request, &mut self.writer) {
+            (Request::Write(request), Some(writer)) => {
+                writer.take(&self.runner, number, request, content, bytes)
+            }
+            (Request::Write(_), None) => {
+                Err(Violation("a request to write, and this end only reads"))
+            }
+            (request, _) if content.is_empty() => self.read(number, request),
+            _ => Err(Violation("bytes behind a message")),
+        }
+    }
+
+    /// The connection has ended: waits for what is being written.
+    pub(crate) fn end(self) {
+        if let Some(writer) = self.writer {
+            writer.end();
+        }
+    }
+
+    fn read(&mut self, number: u32, request: Request<'_>) -> Result<(), Violation> {
         match request {
+            Request::Write(_) => {}
             Request::Hello(_) => return Err(Violation("a second greeting")),
             Request::Credit { listings, contents } => {
-                self.line.listings.add(listings);
-                self.line.contents.add(contents);
+                self.runner.line.listings.add(listings);
+                self.runner.line.contents.add(contents);
             }
             Request::Cancel { request } => {
-                if let Some(cancelled) = lock(&self.running).get(&request) {
-                    cancelled.store(true, Ordering::Relaxed);
-                }
+                self.runner.cancel(request);
                 let delta = self.deltas.get(request);
                 delta.filter(|delta| delta.wake()).into_iter().for_each(|it| self.step(it));
             }
             Request::Delta { folder, file, sums } => {
                 let wanted = file.wanted().ok_or(NO_NAME)?;
                 let folder = self.folders.get(folder)?;
-                let reply = self.begin(number)?;
+                let reply = self.runner.begin(number)?;
                 let delta = self.deltas.add(Delta::new(reply, folder, wanted, sums)?)?;
                 self.step(delta);
             }
@@ -141,7 +164,7 @@ impl Requests {
             }
             Request::Clock => {
                 let source = Arc::clone(&self.source);
-                self.run(number, Kind::Entry, move |reply| {
+                self.runner.run(number, Kind::Entry, move |reply| {
                     reply.answer(&Answer::Clock(source.clock()));
                 })?;
             }
@@ -205,7 +228,7 @@ impl Requests {
         };
         self.folders.add_root(folder, opened)?;
         // An error means that the connection has ended.
-        let _ = self.line.outbox.answer(number, &Answer::Root(answer));
+        let _ = self.runner.line.outbox.answer(number, &Answer::Root(answer));
         Ok(())
     }
 
@@ -229,57 +252,26 @@ impl Requests {
         number: u32,
         folder: u64,
         kind: Kind,
-        work: impl FnOnce(&LocalSource, &Folders, &NamedFolder, &Reply) + Send + 'static,
+        work: impl FnOnce(&LocalSource, &Folders<LocalSource>, &NamedFolder<LocalSource>, &Reply)
+        + Send
+        + 'static,
     ) -> Result<(), Violation> {
         let folder = self.folders.get(folder)?;
         let (source, folders) = (Arc::clone(&self.source), Arc::clone(&self.folders));
-        self.run(number, kind, move |reply| work(&source, &folders, &folder, reply))
+        self.runner.run(number, kind, move |reply| work(&source, &folders, &folder, reply))
     }
 
     /// Queues the work on a delta that can be done now.
     fn step(&self, delta: Arc<Delta>) {
         let (source, folders) = (Arc::clone(&self.source), Arc::clone(&self.folders));
-        let (deltas, running) = (Arc::clone(&self.deltas), Arc::clone(&self.running));
-        let work = move || {
+        let (deltas, running) = (Arc::clone(&self.deltas), self.runner.running());
+        self.runner.add(Kind::Delta, move || {
             if delta.work(&source, &folders, &deltas) {
                 deltas.remove(delta.number());
                 lock(&running).remove(&delta.number());
                 delta.end();
             }
-        };
-        self.workers.add(Kind::Delta, Box::new(work));
-    }
-
-    /// Queues the work that answers the request `number`.
-    fn run(
-        &self,
-        number: u32,
-        kind: Kind,
-        work: impl FnOnce(&Reply) + Send + 'static,
-    ) -> Result<(), Violation> {
-        let reply = self.begin(number)?;
-        let running = Arc::clone(&self.running);
-        self.workers.add(
-            kind,
-            Box::new(move || {
-                work(&reply);
-                lock(&running).remove(&number);
-            }),
-        );
-        Ok(())
-    }
-
-    /// Registers the request `number`.
-    fn begin(&self, number: u32) -> Result<Reply, Violation> {
-        let cancelled = Arc::new(AtomicBool::new(false));
-        let mut running = lock(&self.running);
-        if running.len() >= MOST {
-            return Err(Violation("too many requests at a time"));
-        }
-        if running.insert(number, Arc::clone(&cancelled)).is_some() {
-            return Err(Violation("two requests with one number"));
-        }
-        Ok(Reply { line: Arc::clone(&self.line), number, cancelled })
+        });
     }
 }
 
@@ -287,12 +279,4 @@ impl Requests {
 fn refused() -> SourceError {
     let why = "the helper at the far end was started with --root for other folders; add --root with this one to its command, in ~/.ssh/authorized_keys there";
     SourceError::Unreadable { action: "open", error: io::Error::other(why) }
-}
-
-const NO_NAME: Violation = Violation("a name that no entry can have");
-
-/// A name as a single path component.
-fn checked(name: &[u8]) -> Result<std::ffi::CString, Violation> {
-    check_name(name).map_err(|_| NO_NAME)?;
-    c_name(name).map_err(|_| NO_NAME)
 }

@@ -20,7 +20,7 @@ use crate::helper::protocol::frame::append;
 use crate::helper::protocol::known::SentExpected;
 
 /// A near end that waits for each answer.
-struct Near {
+pub(crate) struct Near {
     line: UnixStream,
     number: u32,
     end: Option<std::thread::JoinHandle<Result<(), ServeError>>>,
@@ -29,16 +29,26 @@ struct Near {
 impl Near {
     /// Starts a far end that serves `roots`.
     fn of(roots: &[PathBuf]) -> Self {
+        Self::starting(roots, false)
+    }
+
+    fn starting(roots: &[PathBuf], writes: bool) -> Self {
         let (near, far) = UnixStream::pair().unwrap();
         let roots = Roots::new(roots).unwrap();
-        let options = ServeOptions { version: "1.2.3".to_owned(), ..ServeOptions::default() };
+        let options =
+            ServeOptions { version: "1.2.3".to_owned(), writes, ..ServeOptions::default() };
         let output = far.try_clone().unwrap();
         let end = std::thread::spawn(move || answer(&options, roots, far, output, || {}));
         Self { line: near, number: 0, end: Some(end) }
     }
 
     fn greeted(roots: &[PathBuf]) -> Self {
-        let mut near = Self::of(roots);
+        Self::greeted_by(roots, false)
+    }
+
+    /// Starts a far end, which may write, and greets it.
+    pub(crate) fn greeted_by(roots: &[PathBuf], writes: bool) -> Self {
+        let mut near = Self::starting(roots, writes);
         near.line.write_all(PREAMBLE).unwrap();
         let hello = Hello { protocols: (1, 1), ..Hello::default() };
         near.send(CONNECTION, &Request::Hello(hello));
@@ -51,18 +61,26 @@ impl Near {
     }
 
     fn send(&mut self, number: u32, request: &Request<'_>) {
+        self.send_with(number, request, &[]);
+    }
+
+    pub(crate) fn send_with(&mut self, number: u32, request: &Request<'_>, content: &[u8]) {
         let mut out = Vec::new();
-        append(&mut out, number, request, &[]).unwrap();
+        append(&mut out, number, request, content).unwrap();
         self.line.write_all(&out).unwrap();
     }
 
     fn ask(&mut self, request: &Request<'_>) -> u32 {
+        self.ask_with(request, &[])
+    }
+
+    pub(crate) fn ask_with(&mut self, request: &Request<'_>, content: &[u8]) -> u32 {
         self.number += 1;
-        self.send(self.number, request);
+        self.send_with(self.number, request, content);
         self.number
     }
 
-    fn next(&mut self) -> (u32, Answer, Vec<u8>) {
+    pub(crate) fn next(&mut self) -> (u32, Answer, Vec<u8>) {
         let mut length = [0; 4];
         self.line.read_exact(&mut length).unwrap();
         let mut frame = vec![0; u32::from_be_bytes(length) as usize];
@@ -94,7 +112,7 @@ impl Near {
         }
     }
 
-    fn end(mut self) -> Result<(), ServeError> {
+    pub(crate) fn end(mut self) -> Result<(), ServeError> {
         self.line.shutdown(std::net::Shutdown::Write).unwrap();
         self.end.take().unwrap().join().unwrap()
     }

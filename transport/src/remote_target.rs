@@ -1,0 +1,119 @@
+//! A folder on a remote host to restore to, in the best way that the host offers: through this program at the far end,
+//! or over SFTP.
+
+use std::time::SystemTime;
+
+use engine::restore::PlaceError;
+
+use crate::helper::install::binaries::Binaries;
+use crate::helper::install::{NotInstalled, install};
+use crate::helper::write::{HelperHost, HelperTarget};
+use crate::remote::{RemoteHelper, found};
+use crate::sftp::write::{SftpHost, SftpTarget};
+use crate::ssh::options::Options;
+use crate::ssh::{Address, ConnectError};
+
+/// What the far end of a restore is asked to be.
+const SERVE: &str = "serve";
+
+/// A folder on a remote host to restore to.
+pub enum RemoteTarget {
+    /// Through this program at the far end.
+    Helper(Box<HelperTarget>),
+    /// Over SFTP; why not through a helper, unless that is not wanted.
+    Sftp(Box<SftpTarget>, Option<String>),
+}
+
+/// Why there is no folder to restore to.
+#[derive(Debug)]
+pub enum TargetError {
+    /// There is no connection.
+    Connect(ConnectError),
+    /// The folder cannot be created, or must not be written to.
+    Place(PlaceError),
+}
+
+impl RemoteTarget {
+    /// Connects to a host, starts the helper there, and opens the folder `dir`; with `make` it is created if it is
+    /// missing. Without a helper that writes, everything goes over SFTP. `channels` is for SFTP: each of its channels
+    /// waits for the disk. `stopped` is polled several times a second; when it returns true, the connection ends.
+    ///
+    /// # Errors
+    /// See [`TargetError`].
+    pub fn open(
+        address: &Address,
+        options: Options,
+        (helper, channels): (&RemoteHelper, usize),
+        (dir, make): (&[u8], bool),
+        stopped: impl Fn() -> bool + Clone + Send + 'static,
+    ) -> Result<Self, TargetError> {
+        let mut why_not = None;
+        match through_helper(address, &options, helper, stopped.clone()) {
+            None => {}
+            Some(Ok(host)) => {
+                let target = host.open(dir, make).map_err(TargetError::Place)?;
+                return Ok(Self::Helper(Box::new(target)));
+            }
+            Some(Err(NoHelper::Missing(why))) => why_not = Some(why),
+            Some(Err(NoHelper::Connect(error))) => return Err(TargetError::Connect(error)),
+        }
+        let options = Options { channels, channels_first: channels, ..options };
+        let host = SftpHost::connect(address.clone(), options, stopped);
+        let host = host.map_err(|error| match why_not.take() {
+            Some(why) if error.is_about_service() => {
+                ConnectError::CommandFailed { said: format!("{why}; and {error}") }
+            }
+            _ => error,
+        });
+        let (host, now) = (host.map_err(TargetError::Connect)?, SystemTime::now());
+        let opened = if make { host.make(dir, now) } else { host.look_at(dir, now) };
+        Ok(Self::Sftp(Box::new(opened.map_err(TargetError::Place)?), why_not))
+    }
+}
+
+/// Why there is no helper.
+enum NoHelper {
+    Connect(ConnectError),
+    /// The host has none that writes.
+    Missing(String),
+}
+
+impl From<ConnectError> for NoHelper {
+    fn from(error: ConnectError) -> Self {
+        match error.is_about_service() {
+            true => Self::Missing(error.to_string()),
+            false => Self::Connect(error),
+        }
+    }
+}
+
+/// Connects to the helper of a host; copies this program there first if that is wanted and there is none. `None` if no
+/// helper is wanted.
+fn through_helper(
+    address: &Address,
+    options: &Options,
+    helper: &RemoteHelper,
+    stopped: impl Fn() -> bool + Clone + Send + 'static,
+) -> Option<Result<HelperHost, NoHelper>> {
+    let line = helper.line(SERVE)?;
+    // One process serves many requests at once. A long line gets more.
+    let few = Options { channels: 1, channels_first: 1, ..options.clone() };
+    let connect = |line| {
+        let host = HelperHost::connect(address.clone(), few.clone(), line, stopped.clone());
+        host.map_err(NoHelper::from)
+    };
+    if *helper != RemoteHelper::Install {
+        return Some(connect(line));
+    }
+    let binaries = Binaries::find();
+    let names: Vec<_> = binaries.names().collect();
+    match connect(found(&names, SERVE)) {
+        Err(NoHelper::Missing(_)) => {}
+        connected => return Some(connected),
+    }
+    Some(match install(address, options, &binaries, stopped.clone()) {
+        Ok(name) => connect(found(std::slice::from_ref(&name), SERVE)),
+        Err(NotInstalled::Stopped) => Err(NoHelper::Connect(ConnectError::Stopped)),
+        Err(why) => Err(NoHelper::Missing(why.to_string())),
+    })
+}
