@@ -101,6 +101,9 @@ impl HelperHost {
             }
         });
         let (number, opened) = opened.map_err(|error| failed(error.into()))?;
+        // The first answer waited for the disk. The far end answers this one at once, which tells the round trip.
+        let asked = WriteRequest::Creator { name: b"round trip" };
+        again(|_| self.0.ask(Question::new(&[], &asked))).map_err(|error| failed(error.into()))?;
         let SentTarget { path: real, folder, user, .. } =
             opened.map_err(|error| error.at(path()))?;
         if !real.starts_with(b"/") || real.len() >= 2 * PATH_MAX || real.contains(&0) {

@@ -44,6 +44,8 @@ pub(crate) struct WriteScheduler {
     earlier: Vec<String>,
     round_trip: RoundTrip,
     progressed: bool,
+    /// The number of answers. The first one of a far end waits for its disk, and does not tell how far it is.
+    answers: u32,
     /// Why there will be no further connection.
     lost: Option<String>,
 }
@@ -58,6 +60,7 @@ impl WriteScheduler {
             earlier: Vec::new(),
             round_trip,
             progressed: false,
+            answers: 0,
             lost: None,
         }
     }
@@ -197,6 +200,7 @@ impl Scheduler for WriteScheduler {
             }
         }
         self.progressed = true;
+        self.answers = self.answers.saturating_add(1);
         let mut shortest = lock(&self.round_trip);
         *shortest = Some(shortest.map_or(took, |shortest| shortest.min(took)));
         Ok(())
@@ -207,7 +211,7 @@ impl Scheduler for WriteScheduler {
     }
 
     fn is_far(&self) -> bool {
-        lock(&self.round_trip).is_some_and(|time| time >= FAR)
+        self.answers > 1 && lock(&self.round_trip).is_some_and(|time| time >= FAR)
     }
 
     /// What a far end sends is bounded by its credit, and by one answer to each request.
