@@ -4,7 +4,7 @@
 # A GROUP is a folder of tests/, `units` for the tests that lie beside the code, or `over-helper` for those tests of `remote` whose
 # outcome depends on how the host is read: once more, through the helper. Two groups run at a time, because tests mostly
 # wait. The group `container`, which builds an image and then waits for full minutes, runs beside them, and so does COMMAND, which
-# builds what the group `project` tests. `container` takes longest and so gets the processor first.
+# builds what the group `project` tests. These two take longest and so get the processor first.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -58,7 +58,7 @@ lane() {
     done
 }
 
-# Gives the processes of this shell less of the processor than the group `container` gets.
+# Gives the processes of this shell less of the processor than `container` and COMMAND get.
 behind() {
     renice -n 4 $BASHPID >/dev/null
 }
@@ -99,7 +99,6 @@ timed build "${cargo[@]}" --no-run
 { behind; worker; } &
 lane $(has container) &
 {
-    behind
     [ -z "$beside" ] || timed beside bash -c "$beside" >"$results/beside" 2>&1
     [ -z "$beside" ] || cat "$results/beside"
     lane $(has project)

@@ -169,7 +169,8 @@ fn a_large_file_goes_on_where_an_earlier_run_ended_unless_it_has_changed() {
     let (size, part) = (130 * MIB, 90 * MIB);
     let large = scene.stage.source.join("large");
     let stopped_in_the_middle = |signal, code| {
-        let mut running = scene.run().start();
+        // Through the helper, little of a file crosses the line that the base has almost like this.
+        let mut running = scene.run().rsync(&["-W"]).start();
         scene.after(&mut running, part);
         running.signal(signal);
         running.wait().assert_code(code);

@@ -38,9 +38,9 @@ impl Line {
 
     fn run(&self, stage: &Stage) -> Run {
         let address = format!("{}@127.0.0.1:{}", self.server.account(), self.proxy.port());
-        // The first snapshots are of the local machine.
+        // The first snapshots are of the local machine. A session is as long with a base as without one.
         let run = self.server.reached_by(stage.run()).set("remote-src-host", address);
-        run.arg("--accept-sources")
+        run.arg("--accept-sources").rsync(&["-W"])
     }
 
     fn passed(&self) -> u64 {
