@@ -14,8 +14,9 @@ pub use self::destination::{Landing, LandingError, below_a_folder, in_place};
 pub use self::outcome::{EntryOutcome, RestoreCounts, RestoreSink, RestoredEntry};
 pub use self::plan::Overwrite;
 pub use self::request::{RestoreError, RestoreOptions};
-pub use self::targets::local::{LocalTarget, PlaceError};
+pub use self::targets::local::LocalTarget;
 pub use self::targets::new_file::NewFile;
+pub use self::targets::place_error::PlaceError;
 pub use self::targets::preview::PreviewTarget;
 pub use self::targets::temporary::{CreatorProcess, maker, name_by, own_maker, temporary_name};
 pub use self::targets::{

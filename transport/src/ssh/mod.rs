@@ -3,6 +3,7 @@
 //! The program `ssh` makes the connection, and the crate openssh opens further channels on it. A `Service` says what runs
 //! at the far end of each channel. `event_loop` is the network thread, which a `Scheduler` drives.
 
+pub(crate) mod again;
 pub(crate) mod channels;
 #[cfg(test)]
 mod command_tests;

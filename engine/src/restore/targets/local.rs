@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::io::Errno;
@@ -28,6 +28,7 @@ use crate::fs::metadata::{MetadataWriter, exchanged};
 use crate::fs::refusal::{is_full, says_full};
 use crate::repository::Repository;
 use crate::repository::content::{Content, StoreError, copy, is_damaged};
+use crate::restore::targets::place_error::PlaceError;
 use crate::restore::targets::private;
 use crate::restore::targets::private::Private;
 use crate::restore::targets::spared::{file_system, may_remove};
@@ -35,29 +36,6 @@ use crate::restore::targets::temporary::temporary_name;
 use crate::restore::targets::{
     MountedFileSystem, MustStay, Shortfall, StoreOutcome, Target, TargetFacts,
 };
-
-/// Why the restore cannot write to a folder.
-#[derive(Debug, thiserror::Error)]
-pub enum PlaceError {
-    /// The folder is in a backups folder.
-    #[error("{} lies in the backups folder {}", crate::entry::escape::shown_path(.path), crate::entry::escape::shown_path(.backups))]
-    InBackups {
-        /// The folder.
-        path: PathBuf,
-        /// The backups folder.
-        backups: PathBuf,
-    },
-    /// The folder cannot be created or opened.
-    #[error("cannot {action} {}: {error}", crate::entry::escape::shown_path(.path))]
-    Impossible {
-        /// The failed action.
-        action: &'static str,
-        /// The folder.
-        path: PathBuf,
-        /// The system's reason.
-        error: io::Error,
-    },
-}
 
 /// A folder of this machine.
 pub struct LocalTarget {

@@ -2,6 +2,7 @@
 
 pub(crate) mod local;
 pub(crate) mod new_file;
+pub(crate) mod place_error;
 pub(crate) mod preview;
 pub(crate) mod private;
 mod spared;

@@ -13,11 +13,12 @@ use crate::helper::protocol::entry::SentEntry;
 use crate::helper::protocol::write::{
     Pieces, SentNewFile, WriteAnswer, WriteRequest, method, outcome,
 };
-use crate::helper::write::HelperTarget;
-use crate::helper::write::fault::{RequestError, again};
+use crate::helper::write::fault::RequestError;
 use crate::helper::write::folder::RestoredFolder;
 use crate::helper::write::request::PendingAnswer;
 use crate::helper::write::session::{Question, unexpected};
+use crate::helper::write::target::HelperTarget;
+use crate::ssh::again::again;
 
 /// The most content of a file that travels in one message, bytes.
 const SMALL: u64 = 192 * 1024;

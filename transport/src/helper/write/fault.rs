@@ -1,11 +1,9 @@
-//! Why a request failed, and when it is sent again.
+//! Why a request failed.
 
 use std::io;
 use std::sync::Arc;
 
-/// Maximum number of attempts of a request when connections are lost. If every connection breaks, the request itself
-/// may be the cause.
-const TRIES: u32 = 5;
+use crate::ssh::again::MayBeLost;
 
 /// Why a request failed.
 #[derive(Debug)]
@@ -24,13 +22,22 @@ impl RequestError {
         Self::Ended("the connection has ended".to_owned())
     }
 
-    fn given_up(why: &str) -> Self {
-        Self::Ended(format!("the connection was lost again and again: {why}"))
-    }
-
     /// An entry that the protocol does not carry.
     pub(crate) fn too_long() -> Self {
         Self::Refused(io::Error::other("its attributes are longer than 256 KiB together"))
+    }
+}
+
+impl MayBeLost for RequestError {
+    fn why_lost(&self) -> Option<&str> {
+        match self {
+            Self::Lost(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    fn given_up(why: &str) -> Self {
+        Self::Ended(format!("the connection was lost again and again: {why}"))
     }
 }
 
@@ -44,46 +51,15 @@ impl From<RequestError> for io::Error {
     }
 }
 
-/// Runs `work`, and runs it again after a lost connection. The argument is then `true`: the earlier request may have
-/// been carried out.
-pub(crate) fn again<T>(
-    mut work: impl FnMut(bool) -> Result<T, RequestError>,
-) -> Result<T, RequestError> {
-    let mut number = 0;
-    loop {
-        let done = work(number > 0);
-        number += 1;
-        match done {
-            Err(RequestError::Lost(why)) if number == TRIES => {
-                return Err(RequestError::given_up(&why));
-            }
-            Err(RequestError::Lost(_)) => {}
-            done => return done,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn work_is_done_again_after_a_loss_and_only_then() {
-        let lost = || RequestError::Lost(Arc::from("cut"));
-        let mut seen = Vec::new();
-        let done = again(|before| {
-            seen.push(before);
-            if seen.len() < 3 { Err(lost()) } else { Ok(7) }
-        });
-        assert_eq!((done.ok(), seen), (Some(7), vec![false, true, true]));
-        let mut count = 0;
-        let refused = again(|_| -> Result<(), RequestError> {
-            count += 1;
-            Err(RequestError::too_long())
-        });
-        assert!(matches!(refused, Err(RequestError::Refused(_))));
-        assert_eq!(count, 1);
-        let given_up = again(|_| -> Result<(), RequestError> { Err(lost()) }).unwrap_err();
-        assert!(engine::restore::is_lost(&given_up.into()));
+    fn a_connection_that_was_lost_too_often_ends_the_restore() {
+        for error in [RequestError::given_up("cut"), RequestError::Lost(Arc::from("cut"))] {
+            assert!(engine::restore::is_lost(&error.into()));
+        }
+        assert!(!engine::restore::is_lost(&RequestError::too_long().into()));
     }
 }

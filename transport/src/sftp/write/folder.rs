@@ -13,11 +13,12 @@ use engine::threads::lock;
 use crate::sftp::protocol::attributes::target;
 use crate::sftp::protocol::packet::{Attrs, Request, StatusCode};
 use crate::sftp::protocol::remote_path::child;
-use crate::sftp::write::link::error::{RequestError, again};
+use crate::sftp::write::link::error::RequestError;
 use crate::sftp::write::link::request_batch::{OwnedAnswer, Requests, Via};
 use crate::sftp::write::link::session::{PATH_MAX, bare, described, is_folder};
 use crate::sftp::write::target::SftpTarget;
 use crate::sftp::write::top_dir::OWN;
+use crate::ssh::again::again;
 
 /// Maximum number of names in a folder. Above it, a server that sends names without end is more likely.
 const NAMES_MOST: usize = 1_000_000;

@@ -13,11 +13,12 @@ use crate::sftp::protocol::packet::Request;
 use crate::sftp::protocol::remote_path::child;
 use crate::sftp::protocol::write_packet::Change;
 use crate::sftp::write::folder::{Entries, TargetFolder};
-use crate::sftp::write::link::error::{RequestError, again};
+use crate::sftp::write::link::error::RequestError;
 use crate::sftp::write::link::request_batch::{OwnedAnswer, Requests};
 use crate::sftp::write::link::session::PATH_MAX;
 use crate::sftp::write::target::SftpTarget;
 use crate::sftp::write::top_dir::OWN;
+use crate::ssh::again::again;
 
 /// Maximum number of entries to check. Above it, an endless listing is more likely.
 const ENTRIES_MOST: usize = 50_000_000;

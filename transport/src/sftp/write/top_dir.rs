@@ -12,9 +12,10 @@ use rustix::io::Errno;
 use crate::sftp::protocol::packet::Request;
 use crate::sftp::protocol::remote_path::child;
 use crate::sftp::protocol::write_packet::{Change, Set};
-use crate::sftp::write::link::error::{RequestError, again};
+use crate::sftp::write::link::error::RequestError;
 use crate::sftp::write::link::request_batch::Requests;
 use crate::sftp::write::link::session::{PATH_MAX, Session, found, is_folder, sound};
+use crate::ssh::again::again;
 
 /// The program's own folder in each backups folder.
 pub(crate) const OWN: &[u8] = b".backup_manager";

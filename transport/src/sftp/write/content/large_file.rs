@@ -16,10 +16,11 @@ use crate::sftp::protocol::write_packet::{Change, Set};
 use crate::sftp::write::content::store::refused;
 use crate::sftp::write::entries::create::TemporaryFile;
 use crate::sftp::write::folder::TargetFolder;
-use crate::sftp::write::link::error::{RequestError, again};
+use crate::sftp::write::link::error::RequestError;
 use crate::sftp::write::link::request_batch::{ChannelId, PendingAnswers, Requests, Via};
 use crate::sftp::write::link::session::{described, mark};
 use crate::sftp::write::target::SftpTarget;
+use crate::ssh::again::{MayBeLost, again};
 
 /// Maximum outstanding WRITEs on each channel.
 const OUT: usize = 16;

@@ -12,10 +12,11 @@ use crate::sftp::protocol::write_packet::{Change, Set};
 use crate::sftp::write::entries::attributes::{WantedAttrs, is_set_id};
 use crate::sftp::write::entries::create::TemporaryFile;
 use crate::sftp::write::folder::TargetFolder;
-use crate::sftp::write::link::error::{RequestError, again};
+use crate::sftp::write::link::error::RequestError;
 use crate::sftp::write::link::request_batch::{Requests, Via};
 use crate::sftp::write::link::session::UNSUPPORTED;
 use crate::sftp::write::target::SftpTarget;
+use crate::ssh::again::again;
 
 /// Maximum size in bytes of a file that is read completely before it is sent.
 const SMALL: u64 = 512 << 10;

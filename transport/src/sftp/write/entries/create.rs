@@ -9,10 +9,11 @@ use engine::restore::temporary_name;
 use crate::sftp::protocol::packet::{Request, StatusCode};
 use crate::sftp::protocol::write_packet::{Change, Set};
 use crate::sftp::write::folder::TargetFolder;
-use crate::sftp::write::link::error::{RequestError, again};
+use crate::sftp::write::link::error::RequestError;
 use crate::sftp::write::link::request_batch::{Answers, ChannelId, OwnedAnswer, Requests, Via};
 use crate::sftp::write::link::session::described;
 use crate::sftp::write::target::SftpTarget;
+use crate::ssh::again::again;
 
 /// Maximum number of attempts to open a file when the server refuses without a reason: it may have no free
 /// handle. The pause grows with each attempt.

@@ -12,11 +12,12 @@ use crate::sftp::write::entries::rename::{rename_requests, renamed_answer};
 use crate::sftp::write::entries::symlink_order::leads_to;
 use crate::sftp::write::entries::verify_attributes::ExpectedEntry;
 use crate::sftp::write::folder::TargetFolder;
-use crate::sftp::write::link::error::{RequestError, again};
+use crate::sftp::write::link::error::RequestError;
 use crate::sftp::write::link::request_batch::{OwnedAnswer, Requests, Via};
 use crate::sftp::write::link::session::{UNSUPPORTED, described};
 use crate::sftp::write::target::ProbedOrder;
 use crate::sftp::write::target::SftpTarget;
+use crate::ssh::again::again;
 
 impl SftpTarget {
     /// Creates a symlink. SFTP can create no other entries except files and folders.

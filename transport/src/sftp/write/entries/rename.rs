@@ -8,10 +8,11 @@ use crate::sftp::protocol::attributes::meta;
 use crate::sftp::protocol::packet::{Attrs, Offers, Request};
 use crate::sftp::protocol::write_packet::Change;
 use crate::sftp::write::folder::TargetFolder;
-use crate::sftp::write::link::error::{RequestError, again};
+use crate::sftp::write::link::error::RequestError;
 use crate::sftp::write::link::request_batch::{Answers, OwnedAnswer, Requests, Via};
 use crate::sftp::write::link::session::{UNSUPPORTED, described};
 use crate::sftp::write::target::SftpTarget;
+use crate::ssh::again::again;
 
 impl SftpTarget {
     /// Renames the entry at `from` to its final name. The requests `first` are sent before it on the same

@@ -7,10 +7,11 @@ use engine::entry::Kind;
 use crate::sftp::protocol::packet::{Attrs, Request};
 use crate::sftp::protocol::write_packet::{Change, Set};
 use crate::sftp::write::folder::TargetFolder;
-use crate::sftp::write::link::error::{RequestError, again};
+use crate::sftp::write::link::error::RequestError;
 use crate::sftp::write::link::request_batch::{ChannelId, OwnedAnswer, Requests, Via};
 use crate::sftp::write::link::session::{described, mark};
 use crate::sftp::write::target::{Order, ProbedOrder, SftpTarget};
+use crate::ssh::again::again;
 
 /// A time that no clock shows, in seconds since 1970.
 const TIME: u32 = 1_000_000;

@@ -7,10 +7,7 @@ use engine::SourceError;
 use rustix::io::Errno;
 
 use crate::sftp::protocol::packet::StatusCode;
-
-/// Maximum number of attempts of an operation when connections are lost. If every connection breaks, the
-/// operation itself may be the cause.
-const TRIES: u32 = 5;
+use crate::ssh::again::MayBeLost;
 
 /// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,11 +36,6 @@ impl RequestError {
         Self::Ended("the connection has ended".to_owned())
     }
 
-    /// The connection was lost too often.
-    pub(crate) fn given_up(why: &str) -> Self {
-        Self::Ended(format!("the connection was lost again and again: {why}"))
-    }
-
     /// Whether the server reported that the entry does not exist.
     pub(crate) fn is_absent(&self) -> bool {
         matches!(self, Self::Refused(StatusCode::NoSuchFile))
@@ -52,6 +44,19 @@ impl RequestError {
     /// Whether the error is an answer of the server, not a failure of the connection.
     pub(crate) fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused(_))
+    }
+}
+
+impl MayBeLost for RequestError {
+    fn why_lost(&self) -> Option<&str> {
+        match self {
+            Self::Lost(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    fn given_up(why: &str) -> Self {
+        Self::Ended(format!("the connection was lost again and again: {why}"))
     }
 }
 
@@ -87,52 +92,12 @@ impl From<RequestError> for io::Error {
     }
 }
 
-/// Runs `work`, and runs it again after a lost connection. The argument is then `true`: the earlier request
-/// may have been fulfilled already.
-pub(crate) fn again<T>(
-    mut work: impl FnMut(bool) -> Result<T, RequestError>,
-) -> Result<T, RequestError> {
-    let mut number = 0;
-    loop {
-        let done = work(number > 0);
-        number += 1;
-        match done {
-            // `Ended` also keeps an enclosing operation from starting again.
-            Err(RequestError::Lost(why)) if number == TRIES => {
-                return Err(RequestError::given_up(&why));
-            }
-            Err(RequestError::Lost(_)) => {}
-            done => return done,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn lost() -> RequestError {
         RequestError::Lost(Arc::from("cut"))
-    }
-
-    #[test]
-    fn work_is_done_again_after_a_loss_and_only_then() {
-        let mut seen = Vec::new();
-        let done = again(|before| {
-            seen.push(before);
-            if seen.len() < 3 { Err(lost()) } else { Ok(7) }
-        });
-        assert_eq!((done, seen), (Ok(7), vec![false, true, true]));
-        let mut count = 0;
-        let refused = again(|_| -> Result<(), RequestError> {
-            count += 1;
-            Err(RequestError::Replaced)
-        });
-        assert_eq!((refused, count), (Err(RequestError::Replaced), 1));
-        assert_eq!(
-            again(|_| -> Result<(), RequestError> { Err(lost()) }),
-            Err(RequestError::given_up("cut"))
-        );
     }
 
     #[test]

@@ -15,11 +15,12 @@ use crate::sftp::protocol::attributes::meta;
 use crate::sftp::protocol::packet::{Attrs, Limits, Offers, Request, StatusCode};
 use crate::sftp::protocol::service::Sftp;
 use crate::sftp::protocol::write_packet::Change;
-use crate::sftp::write::link::error::{RequestError, again};
+use crate::sftp::write::link::error::RequestError;
 use crate::sftp::write::link::request_batch::{
     Answers, OwnedAnswer, PendingAnswers, Requester, Requests, Via,
 };
 use crate::sftp::write::link::scheduler::{Known, Server, WriteScheduler, known};
+use crate::ssh::again::again;
 use crate::ssh::connect::address::Address;
 use crate::ssh::connect::connect_error::ConnectError;
 use crate::ssh::event_loop::{Network, Quit};
