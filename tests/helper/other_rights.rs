@@ -70,7 +70,7 @@ fn the_program_of_rsync_users_starts_the_helper_in_the_same_way() {
     };
     // A path says nothing about rights, and nothing ends in rsync here.
     let done = run("/opt/bin/rsync").expect(3);
-    done.assert_says("--rsync-path (it only names the place of rsync)");
+    done.assert_says("--rsync-path (it only names the path of rsync, which is not used)");
     let done = run("sudo rsync --fake-super").expect(3);
     done.assert_says("write what starts backup_manager there into REMOTE_HELPER");
     let set = server.reached_by(stage.run()).env("REMOTE_HELPER", "backup_manager");

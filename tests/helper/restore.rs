@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown, symlink};
-use std::path::Path;
 use std::time::Duration;
 
 use fixtures::fingerprint::{Fingerprint, assert_untouched};
@@ -10,7 +9,7 @@ use fixtures::judge::Judge;
 use fixtures::loop_fs::Mount;
 use fixtures::need;
 use fixtures::run::Run;
-use fixtures::sample_tree::everything;
+use fixtures::sample_tree::{everything, odd_and_deep};
 use fixtures::scan::scan;
 use fixtures::sshd::{NOBODY_ID, Sshd, Subsystem};
 use fixtures::stage::Stage;
@@ -149,7 +148,7 @@ fn nothing_is_removed_beyond_a_mount_point_there() {
     for file in ["new/file", "gone/deep/file"] {
         fs::write(back.join(file), "x").unwrap();
     }
-    // Two mounts of the same file system, which only the mount ID tells from folders of it.
+    // Two mounts of the same file system, which only the mount ID distinguishes from folders of it.
     let _bound = need!(Mount::bind(&elsewhere, &back.join("bound")));
     let _below = need!(Mount::bind(&elsewhere, &back.join("new/below/bound")));
     let _disk = need!(Mount::tmpfs(&back.join("new/disk")));
@@ -167,7 +166,7 @@ fn nothing_is_removed_beyond_a_mount_point_there() {
     let preview = lines(run().arg("-n"));
     assert!(back.join("gone/deep/file").exists(), "a dry run writes nothing");
     let done = lines(run());
-    assert_eq!(preview, done, "the dry run told something else");
+    assert_eq!(preview, done, "the dry run reports something else");
     let of = |what: &str| -> Vec<String> {
         let top = format!("test:{}/", back.display());
         let of = done.iter().filter(|(other, _)| other == what);
@@ -289,12 +288,7 @@ fn a_helper_with_few_handles_takes_everything() {
 #[test]
 fn odd_names_and_folders_deeper_than_any_path_come_back() {
     let server = need!(Sshd::serving(Subsystem::Internal));
-    let name = "d".repeat(250);
-    let deep = vec![&name[..]; 20].join("/");
-    let odd: Vec<u8> = (1..=255_u8).filter(|byte| *byte != b'/').collect();
-    let tree =
-        Tree::new().file(&odd, "odd").symlink("link", &odd).file(format!("{deep}/file"), "deep");
-    let stage = Stage::with(BIN, &tree);
+    let stage = Stage::with(BIN, &odd_and_deep());
     stage.take();
     let before = scan(&stage.source);
     to(&stage, &server, "back").arg(&stage.source).expect(0);
@@ -315,9 +309,7 @@ fn an_entry_that_the_far_end_refuses_is_listed_and_the_others_are_restored() {
     let immutable = fs::write(closed.join("x"), "").is_err();
     let done = to(&stage, &server, "back").arg(&stage.source).done();
     stage.sh(&format!("chattr -i {} || true", closed.display()));
-    if immutable {
-        done.assert_code(3).assert_says("source/sub/a: ").assert_says("source/sub/b: ");
-        assert_eq!(fs::read_to_string(stage.beside("back/source/file")).unwrap(), "1");
-    }
-    assert!(Path::new(&closed).exists());
+    assert!(immutable, "the file system of temporary folders has no immutable folders (chattr)");
+    done.assert_code(3).assert_says("source/sub/a: ").assert_says("source/sub/b: ");
+    assert_eq!(fs::read_to_string(stage.beside("back/source/file")).unwrap(), "1");
 }

@@ -32,7 +32,7 @@ fn stage() -> Stage {
     stage
 }
 
-/// A restore through a far end that tells `lie` the first `times` that it is started.
+/// A restore through a far end that answers with `lie` the first `times` that it is started.
 fn restore(server: &Sshd, stage: &Stage, lie: &str, times: usize) -> Run {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/helper/hostile_far_end.py");
     let count = stage.beside(&format!("count-{lie}-{times}"));

@@ -157,7 +157,7 @@ fn a_mount_point_that_appears_or_vanishes_is_seen() {
     let call = |program: &str, words: &[&str]| {
         std::process::Command::new(program).args(words).arg(&mounted).status().unwrap().success()
     };
-    // As the folder below: only the device tells.
+    // The mounted folder has the metadata of the one below it. Only the device differs.
     let like = std::fs::metadata(&mounted).unwrap();
     assert!(call("mount", &["-t", "tmpfs", "none"]));
     std::fs::write(mounted.join("inside"), "not backed up").unwrap();

@@ -10,7 +10,7 @@ use fixtures::judge::Judge;
 use fixtures::need;
 use fixtures::random_tree::{Spec, random_tree};
 use fixtures::run::Run;
-use fixtures::sample_tree::{everything, ordinary};
+use fixtures::sample_tree::{everything, odd_and_deep, ordinary};
 use fixtures::scan::scan;
 use fixtures::sshd::{NOBODY_ID, Plan, Sshd, Subsystem};
 use fixtures::stage::Stage;
@@ -322,12 +322,7 @@ fn nothing_is_restored_into_backups_of_the_host() {
 #[test]
 fn odd_names_and_deep_folders_come_back_and_what_is_too_deep_is_listed() {
     let server = need!(Sshd::serving(Subsystem::Internal));
-    let name = "d".repeat(250);
-    let deep = vec![&name[..]; 20].join("/");
-    let odd: Vec<u8> = (1..=255_u8).filter(|byte| *byte != b'/').collect();
-    let tree =
-        Tree::new().file(&odd, "odd").symlink("link", &odd).file(format!("{deep}/file"), "deep");
-    let stage = Stage::with(BIN, &tree);
+    let stage = Stage::with(BIN, &odd_and_deep());
     stage.take();
     let done = to(Over::Sftp, &stage, &server, "back").arg(&stage.source).expect(3);
     done.assert_says("its path there is longer than 4,095 bytes");
@@ -338,6 +333,6 @@ fn odd_names_and_deep_folders_come_back_and_what_is_too_deep_is_listed() {
     );
     let read = |top: &Path| fs::read(top.join(std::ffi::OsStr::new("link"))).unwrap();
     assert_eq!(read(&back), read(&stage.source));
-    let way = vec![&name[..]; 14].join("/");
+    let way = vec!["d".repeat(250); 14].join("/");
     assert!(back.join(way).exists());
 }

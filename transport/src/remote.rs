@@ -125,7 +125,8 @@ pub enum RemoteFolder {
 }
 
 impl RemoteSource {
-    /// Connects to a host and starts the helper there. Without one, the host is read over SFTP. `stopped` is polled several times a second; when it returns true, the connection ends.
+    /// Connects to a host and starts the helper there. Without one, the host is read over SFTP. `stopped` is polled
+    /// several times a second; when it returns true, the connection ends.
     ///
     /// # Errors
     /// If no connection can be made, or the host offers neither.

@@ -214,12 +214,12 @@ fn no_lie_about_what_is_unchanged_damages_a_snapshot() {
         std::fs::write(source.join("a/b/one"), "changed").unwrap();
         std::fs::write(source.join("a/new"), "new").unwrap();
         std::fs::remove_file(source.join("two")).unwrap();
-        let told = run_with(&job, lie);
+        let outcome = run_with(&job, lie);
         assert_eq!(content(&snapshot(&first)).unwrap(), before, "{what}");
-        assert!(told.is_ok() || is_seen, "{what}: {told:?}");
-        if let Ok(Some(told)) = &told {
-            let counts = &told.counts;
-            let now = content(&snapshot(told)).unwrap();
+        assert!(outcome.is_ok() || is_seen, "{what}: {outcome:?}");
+        if let Ok(Some(outcome)) = &outcome {
+            let counts = &outcome.counts;
+            let now = content(&snapshot(outcome)).unwrap();
             // The old content, as a source that lists the old entries would get it, or the new one.
             let believed = matches!(what, "same" | "a name twice");
             assert_eq!(believed, now == before, "{what}: {now:?}");

@@ -18,7 +18,7 @@ pub struct Terms {
     pub key: DigestKey,
     /// A file that may have changed after this time is not confirmed, whatever its size and modification time.
     pub since: Option<Time>,
-    /// Whether entries with several names are to be told.
+    /// Whether the source reports entries with several names.
     pub links: bool,
 }
 
@@ -54,7 +54,7 @@ pub struct Expected {
 pub struct Confirmed {
     /// The inodes of the folders, beginning with number 1.
     pub folders: Vec<FileId>,
-    /// The entries with several names that are no folders, if they are to be told.
+    /// The entries with several names that are no folders, if [`Terms::links`] asks for them.
     pub several: Vec<SeveralNames>,
 }
 

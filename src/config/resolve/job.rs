@@ -59,7 +59,7 @@ fn unused_program(remote: &Remote, wanted: &RsyncOptions) -> Option<String> {
             return None;
         }
         (RemoteProgram::Command(_), _) => "REMOTE_HELPER is set",
-        (RemoteProgram::Rsync, _) => "it only names the place of rsync",
+        (RemoteProgram::Rsync, _) => "it only names the path of rsync, which is not used",
         (RemoteProgram::Other, _) => {
             "it does not end in rsync; write what starts backup_manager there into REMOTE_HELPER"
         }

@@ -24,8 +24,8 @@ pub(crate) struct Connected<C> {
 }
 
 impl<C> Connected<C> {
-    /// Starts the network thread, called `name`, and waits for the first connection. Returns what the far end offers. `commands` leads to the thread,
-    /// `delivery` are threads that end with it.
+    /// Starts the network thread, called `name`, and waits for the first connection. Returns what the far end offers.
+    /// `commands` leads to the thread, `delivery` are threads that end with it.
     ///
     /// # Errors
     /// If no connection can be made.

@@ -102,7 +102,7 @@ impl<'a> From<ListedEntry<'a>> for Compared<'a> {
 #[error("the source confirmed entries that it was not asked about")]
 pub(crate) struct Unasked;
 
-/// The metadata that the source's entry has if it is still the base's. Without a change time, the times do not tell that
+/// The metadata that the source's entry has if it is still the base's. Without a change time, the times do not show that
 /// it may have changed: the source has checked this.
 fn unchanged(meta: &Meta) -> Meta {
     Meta { ctime: Time::default(), id: None, links: 1, ..meta.clone() }

@@ -88,7 +88,7 @@ impl LocalTarget {
         entry: &Entry,
         replace: bool,
     ) -> io::Result<StoreOutcome> {
-        let stored = match self.dress(&new.file, entry) {
+        let stored = match self.set_metadata(&new.file, entry) {
             Ok(stored) => stored,
             Err(error) => return Err(self.give_up_file(folder, new, error)),
         };
@@ -112,7 +112,7 @@ impl LocalTarget {
         folder.with_mode(mode)
     }
 
-    fn dress(&self, file: &File, entry: &Entry) -> io::Result<StoreOutcome> {
+    fn set_metadata(&self, file: &File, entry: &Entry) -> io::Result<StoreOutcome> {
         if !self.root && entry.meta.mode & 0o200 == 0 {
             // An ordinary user cannot set attributes after the mode denies write access (xattr(7)).
             let user = |pair: &&(Vec<u8>, Vec<u8>)| pair.0.starts_with(b"user.");

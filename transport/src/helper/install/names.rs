@@ -13,7 +13,7 @@ pub(crate) fn file_name(version: &str, hash: &str) -> String {
     format!("backup_manager-{version}-{}", &hash[..DIGITS.min(hash.len())])
 }
 
-/// The name of a file while it is being written. `now` in seconds since 1970 tells when it began.
+/// The name of a file while it is being written. `now` is when the upload begins, seconds since 1970.
 pub(crate) fn temporary_name(now: u64, random: u64) -> String {
     format!(".new-{now}-{random:016x}")
 }

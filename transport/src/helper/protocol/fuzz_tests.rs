@@ -55,7 +55,7 @@ pub(crate) fn encoded<M: Serialize>(message: &M) -> Vec<u8> {
     out.split_off(8)
 }
 
-/// What is understood comes back as the same message after it was sent again.
+/// Encodes a decoded message and decodes it again: it must be the same.
 fn assert_stable<'a, M>(message: &M, frame: &'a mut Vec<u8>)
 where
     M: Serialize + Deserialize<'a> + PartialEq + std::fmt::Debug,
@@ -99,7 +99,7 @@ fn use_answer(answer: Answer) {
 }
 
 #[test]
-fn the_near_end_refuses_or_understands_whatever_arrives() {
+fn the_near_end_refuses_or_understands_any_bytes() {
     let mut random = Random::new(1);
     let entry = |kind| {
         let extra = engine::entry::Extra {
@@ -136,7 +136,7 @@ fn the_near_end_refuses_or_understands_whatever_arrives() {
 }
 
 #[test]
-fn the_far_end_refuses_or_understands_whatever_arrives() {
+fn the_far_end_refuses_or_understands_any_bytes() {
     let mut random = Random::new(2);
     let whole = [
         encoded(&Request::Hello(Hello { depths: vec![(b"/a".to_vec(), 1)], ..Hello::default() })),

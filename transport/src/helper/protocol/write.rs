@@ -169,7 +169,7 @@ pub(crate) enum WriteAnswer {
     Names(Vec<Vec<u8>>),
     /// Entries below an explored folder: the path of each, and what it is.
     Found(Vec<(Vec<u8>, SentEntry)>),
-    /// The names, or the explored folder, are at an end. Whether they are all, or whether it may be removed.
+    /// The last answer to `Names`: whether these are all names; to `Explore`: whether the folder may be removed.
     Ended(Result<bool, SentFault>),
     /// The creator of a temporary entry: `None` no such name, 0 running, 1 ended, 2 unknown.
     Creator(Option<u8>),

@@ -148,8 +148,8 @@ fn a_folder_is_listed_entered_and_read() {
     near.end().unwrap();
 }
 
-#[test]
-fn a_listing_waits_for_credit_and_arrives_whole() {
+/// A near end that has opened a folder of 3,000 files with long names as folder 1 and allows all of its listing.
+fn large_folder() -> (tempfile::TempDir, Near) {
     let scratch = tempfile::tempdir().unwrap();
     let top = scratch.path().canonicalize().unwrap();
     for number in 0..3000 {
@@ -158,6 +158,12 @@ fn a_listing_waits_for_credit_and_arrives_whole() {
     let mut near = Near::greeted(&[]);
     near.root(1, &top).unwrap();
     near.send(CONNECTION, &Request::Credit { listings: 1 << 30, contents: 0 });
+    (scratch, near)
+}
+
+#[test]
+fn a_listing_waits_for_credit_and_arrives_whole() {
+    let (_scratch, mut near) = large_folder();
     assert_eq!(near.list(1).unwrap().len(), 3000);
     near.end().unwrap();
 }
@@ -409,14 +415,7 @@ fn a_folder_is_confirmed_only_as_long_as_nothing_in_it_changes() {
 
 #[test]
 fn a_large_folder_is_confirmed_and_listed_if_it_differs() {
-    let scratch = tempfile::tempdir().unwrap();
-    let top = scratch.path().canonicalize().unwrap();
-    for number in 0..3000 {
-        fs::write(top.join(format!("{number:0>200}")), "").unwrap();
-    }
-    let mut near = Near::greeted(&[]);
-    near.root(1, &top).unwrap();
-    near.send(CONNECTION, &Request::Credit { listings: 1 << 30, contents: 0 });
+    let (_scratch, mut near) = large_folder();
     let terms = Terms { key: DigestKey::new([4; 32]), since: None, links: true };
     near.send(CONNECTION, &Request::Terms((&terms).into()));
     let all = digest(&mut near, &terms, 1, &[]);

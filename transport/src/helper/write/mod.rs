@@ -73,7 +73,7 @@ impl HelperHost {
             }
         });
         let (number, opened) = opened.map_err(|error| failed(error.into()))?;
-        // The first answer waited for the disk. The far end answers this one at once, which tells the round trip.
+        // The first answer waited for the disk. The far end answers this one at once, so its time is the round trip.
         let asked = WriteRequest::Creator { name: b"round trip" };
         again(|_| self.0.ask(Question::new(&[], &asked))).map_err(|error| failed(error.into()))?;
         let SentTarget { path: real, folder, user, .. } =

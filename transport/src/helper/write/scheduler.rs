@@ -44,7 +44,7 @@ pub(crate) struct WriteScheduler {
     earlier: Vec<String>,
     round_trip: RoundTrip,
     progressed: bool,
-    /// The number of answers. The first one of a far end waits for its disk, and does not tell how far it is.
+    /// The number of answers. The first one of a far end waits for its disk, so its time is not the round trip.
     answers: u32,
     /// Why there will be no further connection.
     lost: Option<String>,

@@ -167,7 +167,7 @@ fn framed(request: &WriteRequest<'_>, content: &[u8]) -> Result<Vec<u8>, Request
     Ok(frame)
 }
 
-/// The error for an answer of another kind, which the scheduler lets nobody see.
+/// The error for an answer of another kind. The scheduler passes none on.
 pub(crate) fn unexpected() -> RequestError {
     RequestError::Refused(io::Error::other("an answer to another question"))
 }

@@ -33,7 +33,7 @@ pub(crate) struct DeltaFile {
     pub(crate) from: u64,
 }
 
-/// What the network thread tells the thread that builds files. The first field is the number of the file.
+/// A message of the network thread to the thread that builds files. The first field is the number of the file.
 #[derive(Debug)]
 pub(crate) enum Event {
     Start(u64, Box<DeltaFile>, u32),
@@ -51,7 +51,7 @@ pub(crate) enum Event {
     Unwanted(u64, usize),
 }
 
-/// What the thread that builds files tells the network thread. The first field is the number of the file, `round`
+/// A message of the thread that builds files to the network thread. The first field is the number of the file, `round`
 /// that of the connection which it is for.
 #[derive(Debug)]
 pub(crate) enum DeltaCommand {

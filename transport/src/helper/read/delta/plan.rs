@@ -1,7 +1,7 @@
 //! Decides, chunk by chunk, what comes from the base and what to ask for. Pure.
 //!
-//! Chunks that the base does not have are a *gap*. What lies before the gap tells where the base's bytes for its
-//! start are, what lies behind it tells the same for its end: in between, bytes were inserted, removed or rewritten.
+//! Chunks that the base does not have are a *gap*. The chunk before the gap shows where the base's bytes for its
+//! start are, and the chunk behind it shows the same for its end. In between, bytes were inserted, removed or rewritten.
 //! So both offer sums for the pages of the gap, and a changed page costs a page on the line, not a chunk.
 
 use std::collections::VecDeque;

@@ -39,7 +39,7 @@ use crate::helper::serve::write::tasks::Tasks;
 use crate::helper::serve::write::top::AskedTarget;
 use crate::helper::serve::write::upload::{Announced, Step, Upload};
 
-/// How often the near end hears that a long change is being worked on.
+/// The interval at which the far end reports that it works on a long change.
 const BEAT: Duration = Duration::from_secs(1);
 
 /// The most large files at a time, names of one `Look`, and processes of lost connections.

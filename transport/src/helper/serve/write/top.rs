@@ -73,7 +73,7 @@ pub(crate) fn open(
 
 fn resolved(path: &Path, roots: &Roots, make: bool) -> Result<(PathBuf, LocalTarget), PlaceError> {
     let failed = |error| PlaceError::Impossible { action: "open", path: path.to_owned(), error };
-    // Nothing outside the roots is looked at: the error does not tell what exists there.
+    // Nothing outside the roots is looked at: the error does not show what exists there.
     if !roots.concerns(path) {
         return Err(failed(outside()));
     }
