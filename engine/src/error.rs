@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::entry::human::{bytes, counted};
 use crate::fs::dir::Dir;
+use crate::fs::file_system::space::Space;
 use crate::fs::refusal::{is_full, says_full};
-use crate::fs::space::Space;
 use crate::source::SourceError;
 use crate::threads::cancel::Stop;
 

@@ -15,7 +15,7 @@ use crate::entry::{Kind, Meta, c_name};
 use crate::error::LookError;
 use crate::fs::dir::Dir;
 use crate::fs::dir::resolve::Resolved;
-use crate::fs::mount_point::{is_mount_point, is_same_mount};
+use crate::fs::mount::point::{is_mount_point, is_same_mount};
 use crate::repository::Repository;
 use crate::repository::store::Store;
 use crate::snapshot::name::{Prefix, SnapshotName, SnapshotState};

@@ -15,7 +15,7 @@ use crate::entry::preserve::Preserve;
 use crate::entry::{Entry, FileId, Kind, Meta, Time};
 use crate::error::RunError;
 use crate::fs::dir::Dir;
-use crate::fs::mount_point::is_mount_point;
+use crate::fs::mount::point::is_mount_point;
 use crate::monitor::add;
 use crate::monitor::event::Instead;
 use crate::source::Source;

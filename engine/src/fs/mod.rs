@@ -1,18 +1,15 @@
 //! Linux file system calls on held directories.
 
 pub(crate) mod access;
-pub(crate) mod capabilities;
 pub mod container;
 pub(crate) mod dir;
 pub(crate) mod file_system;
 pub(crate) mod lookup;
 pub(crate) mod metadata;
 pub(crate) mod mount;
-pub(crate) mod mount_point;
 pub(crate) mod refusal;
 pub(crate) mod remove_tree;
 pub(crate) mod small_file;
-pub(crate) mod space;
 pub(crate) mod temporary;
 pub(crate) mod traverse;
 
@@ -24,5 +21,5 @@ pub use self::dir::resolve::{Resolved, UntrustedFolder, UntrustedLink, exchangea
 pub use self::file_system::{is_on_disk, sync_file_system};
 pub use self::metadata::xattrs::XattrSelection;
 pub use self::metadata::{stat, xattrs};
+pub use self::mount::point::{MountPoint, is_mount_point};
 pub use self::mount::{missing_mount, mount_of};
-pub use self::mount_point::{MountPoint, is_mount_point};

@@ -9,8 +9,8 @@ use std::os::fd::AsFd;
 use rustix::io::Errno;
 
 use crate::fs::dir::Dir;
+use crate::fs::file_system::space::Space;
 use crate::fs::file_system::syncs_as_a_whole;
-use crate::fs::space::Space;
 use crate::fs::temporary::probe_name;
 
 /// The meaning of an error of the destination.

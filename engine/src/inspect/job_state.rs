@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::error::{LookError, RunError};
-use crate::fs::space::Space;
+use crate::fs::file_system::space::Space;
 use crate::repository::records::last_check::LastCheck;
 use crate::repository::records::progress;
 use crate::repository::records::progress::Reached;

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::entry::escape::shown_path;
 use crate::entry::human::bytes;
 use crate::error::RunError;
-use crate::fs::capabilities::probe;
+use crate::fs::file_system::capabilities::probe;
 use crate::fs::mount::of_device;
 use crate::repository::backups_folder::{Repository, check_mounted};
 

@@ -12,7 +12,7 @@ use crate::entry::{Kind, Meta, c_name};
 use crate::error::LookError;
 use crate::fs::dir::Dir;
 use crate::fs::metadata::stat;
-use crate::fs::mount_point::is_mount_point;
+use crate::fs::mount::point::is_mount_point;
 use crate::repository::backups_folder::Repository;
 use crate::snapshot::name::OWN;
 

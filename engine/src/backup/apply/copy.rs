@@ -17,7 +17,7 @@ use crate::entry::digest::Method;
 use crate::fs::dir::Dir;
 use crate::fs::metadata::stat;
 use crate::fs::metadata::xattrs;
-use crate::fs::mount_point::is_same_mount;
+use crate::fs::mount::point::is_same_mount;
 use crate::repository::content;
 use crate::source::Source;
 use crate::threads::lock::unpoisoned;

@@ -34,7 +34,7 @@ use crate::entry::{Kind, ListedEntry};
 use crate::error::{RunError, no_space};
 use crate::fs::dir::Dir;
 use crate::fs::metadata::stat;
-use crate::fs::mount_point::{MountPoint, is_mount_point};
+use crate::fs::mount::point::{MountPoint, is_mount_point};
 use crate::fs::refusal::{ProbeKind, Refusal, classify};
 use crate::monitor::event::{Event, Instead};
 use crate::repository::manifest::write::Finished;

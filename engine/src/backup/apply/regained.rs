@@ -10,8 +10,8 @@ use crate::backup::walk::state::tally::Batched;
 use crate::entry::Kind;
 use crate::entry::overlay::SidecarRecord;
 use crate::entry::stored::StoredEntry;
-use crate::fs::capabilities::Abilities;
 use crate::fs::dir::Dir;
+use crate::fs::file_system::capabilities::Abilities;
 use crate::repository::records::report::Holds;
 use crate::source::Source;
 

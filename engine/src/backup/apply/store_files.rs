@@ -17,7 +17,7 @@ use crate::backup::walk::state::tally::Batched;
 use crate::backup::walk::state::task::InFlight;
 use crate::entry::racy::may_have_changed;
 use crate::entry::{Entry, Kind, ListedEntry, Meta};
-use crate::fs::mount_point::is_same_mount;
+use crate::fs::mount::point::is_same_mount;
 use crate::monitor::add;
 use crate::monitor::event::{Event, Instead};
 use crate::source::{ContentSink, Source, SourceError, Wanted};

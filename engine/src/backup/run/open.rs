@@ -12,7 +12,7 @@ use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::setting::DurableFiles;
 use crate::entry::escape::shown_path;
 use crate::error::{RunError, destination};
-use crate::fs::capabilities::{Abilities, probe};
+use crate::fs::file_system::capabilities::{Abilities, probe};
 use crate::fs::file_system::reports_inodes;
 use crate::fs::metadata::MetadataWriter;
 use crate::fs::small_file::make_if_missing;

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use crate::backup::plan::{Action, KnownEntries, Planned, Verdict, plan};
 use crate::backup::walk::Walk;
+use crate::backup::walk::folder::subfolders::{Subfolders, Waiting};
 use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::known::Compared;
 use crate::backup::walk::plan_sink::PlanSink;
@@ -13,7 +14,6 @@ use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::setting::CountedArea;
 use crate::backup::walk::state::tally::Batched;
 use crate::backup::walk::state::task::{EnterBy, LayoutFolder, WalkTask};
-use crate::backup::walk::subfolders::{Subfolders, Waiting};
 use crate::entry::overlay::SidecarRecords;
 use crate::entry::stored::StoredEntry;
 use crate::entry::tree_path::TreePath;

@@ -8,11 +8,9 @@ pub(crate) mod folder;
 pub(crate) mod known;
 pub(crate) mod listing;
 pub(crate) mod mounts;
-pub(crate) mod open_folders;
 pub(crate) mod plan_sink;
 pub(crate) mod prune_empty;
 pub(crate) mod state;
-pub(crate) mod subfolders;
 pub(crate) mod unreadable;
 pub(crate) mod vanished;
 

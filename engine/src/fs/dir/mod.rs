@@ -22,9 +22,9 @@ use rustix::io::Errno;
 
 use crate::entry::{Kind, Meta};
 use crate::fs::dir::names::FolderNames;
+use crate::fs::file_system::space::Space;
 use crate::fs::metadata::stat::{OpenFile, bits, meta_of};
-use crate::fs::mount_point::{MountPoint, is_same_mount};
-use crate::fs::space::Space;
+use crate::fs::mount::point::{MountPoint, is_same_mount};
 
 /// Size of the buffer for one `getdents64` call, bytes: about 1,000 names.
 const LISTING_BUFFER: usize = 32 * 1024;

@@ -14,7 +14,7 @@ use crate::entry::{Kind, Meta, Time};
 use crate::fs::dir::Dir;
 use crate::fs::file_system::PROC;
 use crate::fs::metadata::stat::{bits, meta_of, stamps};
-use crate::fs::mount_point::{MountPoint, is_same_mount};
+use crate::fs::mount::point::{MountPoint, is_same_mount};
 
 /// An entry held with `O_PATH`, without opening it for reading.
 #[derive(Debug)]

@@ -13,8 +13,8 @@ use crate::entry::overlay::SidecarRecord;
 use crate::entry::preserve::Preserve;
 use crate::entry::{Entry, Kind, ListedEntry, Meta, Time};
 use crate::fs::access::own_umask;
-use crate::fs::capabilities::Abilities;
 use crate::fs::dir::Dir;
+use crate::fs::file_system::capabilities::Abilities;
 use crate::fs::metadata::stat::OpenFile;
 use crate::fs::metadata::xattrs::XattrSelection;
 

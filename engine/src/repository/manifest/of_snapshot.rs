@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 
 use crate::entry::tree_path::TreePath;
 use crate::entry::{Kind, c_name};
-use crate::fs::capabilities::probe;
 use crate::fs::dir::Dir;
+use crate::fs::file_system::capabilities::probe;
 use crate::fs::file_system::reports_inodes;
 use crate::fs::traverse::{Visitor, explore};
 use crate::repository::backups_folder::{Repository, folder_name};

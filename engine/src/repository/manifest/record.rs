@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use crate::entry::digest::Method;
 use crate::entry::{Kind, Meta, Time};
-use crate::fs::capabilities::Abilities;
+use crate::fs::file_system::capabilities::Abilities;
 
 /// Bytes per record.
 pub(crate) const LENGTH: usize = 38;

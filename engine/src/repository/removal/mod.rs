@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use crate::entry::c_name;
 use crate::entry::escape::shown_path;
 use crate::error::{RunError, destination};
-use crate::fs::mount_point::{MountPoint, is_mount_point};
+use crate::fs::mount::point::{MountPoint, is_mount_point};
 use crate::fs::remove_tree::{Left, remove_or_say};
 use crate::monitor::Phase;
 use crate::monitor::context::Context;

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::entry::stored::StoredEntry;
 use crate::entry::{Kind, ListedEntry};
-use crate::fs::mount_point::is_mount_point;
+use crate::fs::mount::point::is_mount_point;
 use crate::restore::delete::absence::Absence;
 use crate::restore::outcome::EntryOutcome;
 use crate::restore::targets::Target;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::entry::tree_path::TreePath;
 use crate::entry::{Extra, FileId, Kind, ListedEntry, Xattrs};
 use crate::fs::dir::Dir;
-use crate::fs::mount_point::mount_id;
+use crate::fs::mount::point::mount_id;
 use crate::fs::traverse::{Visitor, explore};
 use crate::restore::targets::{MountedFileSystem, MustStay};
 

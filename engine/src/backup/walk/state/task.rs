@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::backup::walk::folder::WalkFolder;
+use crate::backup::walk::folder::subfolders::Subfolders;
 use crate::backup::walk::known::{Asked, ConfirmedFolder};
-use crate::backup::walk::subfolders::Subfolders;
 use crate::entry::tree_path::TreePath;
 use crate::entry::{Batch, Entry, ListedEntry};
 use crate::filter::scope::Scope;

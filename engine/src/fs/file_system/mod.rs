@@ -1,5 +1,8 @@
 //! Facts about types of file systems.
 
+pub(crate) mod capabilities;
+pub(crate) mod space;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 

@@ -1,6 +1,8 @@
 //! Mounts: the file system of the backups folder, and mounts that /etc/fstab lists but that are
 //! missing.
 
+pub(crate) mod point;
+
 use std::path::{Path, PathBuf};
 
 /// A mount (proc_pid_mountinfo(5)).

@@ -1,5 +1,8 @@
 //! A folder during a walk, with its counterparts in the source, the base and the incomplete snapshot.
 
+pub(crate) mod open;
+pub(crate) mod subfolders;
+
 use std::collections::HashSet;
 use std::ffi::CStr;
 use std::hash::{BuildHasher, RandomState};
