@@ -16,7 +16,7 @@ use transport::Follow;
 use transport::helper::read::Asked;
 use transport::local::LocalSource;
 use transport::remote::{RemoteHelper, RemoteSource};
-use transport::ssh::options::{LossReport, Options};
+use transport::ssh::options::{Compression, LossReport, Options};
 
 use crate::config::log_format::Format;
 use crate::config::rsync::parsed::RsyncOptions;
@@ -178,7 +178,10 @@ pub(crate) fn options(host: &Remote, wanted: &RsyncOptions) -> Options {
     Options {
         ssh: shell.program.as_ref().map_or(defaults.ssh, Into::into),
         config: shell.config.as_ref().map(Into::into),
-        compress: wanted.compress,
+        compression: match wanted.compress {
+            true => Compression::Protocol(wanted.compress_level),
+            false => Compression::AsConfigured,
+        },
         args: family.into_iter().chain(shell.args.iter().cloned()).collect(),
         under_way: wanted.bwlimit.map(|rate| (rate / 8).max(UNDER_WAY)),
         connect_timeout: wanted.contimeout.map_or(defaults.connect_timeout, Duration::from_secs),
@@ -193,6 +196,8 @@ pub(crate) fn options(host: &Remote, wanted: &RsyncOptions) -> Options {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use transport::compress::Level;
 
     use crate::config::rsync::read_args;
     use crate::config::rsync::wanted;
@@ -213,11 +218,13 @@ mod tests {
 
     #[test]
     fn options_of_rsync_become_those_of_the_connection() {
-        let options = of(&["-z4", "-e", "/opt/ssh -i key -F /c", "--timeout=7", "--bwlimit=1m"]);
+        let options =
+            of(&["-z4", "--zl=7", "-e", "/opt/ssh -i key -F /c", "--timeout=7", "--bwlimit=1m"]);
         assert_eq!(options.ssh, std::path::Path::new("/opt/ssh"));
         assert_eq!(options.config.as_deref(), Some(std::path::Path::new("/c")));
         assert_eq!(options.args, ["-4", "-i", "key"]);
-        assert!(options.compress);
+        assert_eq!(options.compression, Compression::Protocol(Level::nearest(7)));
+        assert_eq!(of(&[]).compression, Compression::AsConfigured);
         assert_eq!(options.answer_timeout, Duration::from_secs(7));
         assert_eq!(options.connect_timeout, Options::default().connect_timeout);
         assert_eq!(options.under_way, Some(256 * 1024));

@@ -219,6 +219,7 @@ impl JobState {
             "other_prefixes": others(look),
             "host": look.reports.last().and_then(|report| report.host.clone()),
             "connection": look.reports.last().and_then(|report| report.connection),
+            "bytes_from_base": look.reports.last().map(|report| report.counts.bytes_from_base),
             "sources": look.reports.last().map(sources),
             "snapshots": look.history.complete.len(),
             "damaged": look.damaged.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -308,9 +309,14 @@ fn last_run(look: &Look) -> String {
     text
 }
 
-/// How the run of the newest snapshot with a report read its remote host.
+/// How the run of the newest snapshot with a report read its remote host, and what it did not have to send.
 fn line_of(look: &Look) -> Option<String> {
-    look.reports.last().and_then(|report| report.connection.as_ref()).map(line)
+    let report = look.reports.last()?;
+    let text = line(report.connection.as_ref()?);
+    Some(match report.counts.bytes_from_base {
+        0 => text,
+        saved => format!("{text}, {} not sent", bytes(saved)),
+    })
 }
 
 fn shown(time: TimeDelta) -> String {

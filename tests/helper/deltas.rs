@@ -198,6 +198,7 @@ fn the_summary_says_what_was_not_sent() {
     let done = line.run().rsync(&["--stats"]).expect(0);
     done.assert_says("not sent").assert_says("Literal data: 4,096 bytes");
     assert_eq!(line.stage.counts()["bytes_copied"], 2 * MIB);
+    line.stage.look("status").expect(0).assert_says("1.9 MiB not sent");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! real sshd.
 
 mod choice;
+mod compressed;
 mod deltas;
 mod forced_command;
 mod install;
@@ -11,7 +12,6 @@ mod other_rights;
 mod restore;
 mod restore_hostile;
 mod snapshots;
-mod typed;
 mod unchanged;
 
 use fixtures::run::Run;

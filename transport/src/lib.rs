@@ -66,6 +66,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod compress;
 pub(crate) mod delivery;
 pub mod helper;
 pub mod local;
@@ -74,6 +75,7 @@ pub mod remote_target;
 pub mod sftp;
 pub mod ssh;
 
+pub use crate::compress::Level;
 pub use crate::local::{Follow, LocalSource};
 pub use crate::sftp::{SftpHost, SftpSource, SftpTarget};
 pub use crate::ssh::{Address, ConnectError, Options};

@@ -139,12 +139,22 @@ impl RemoteSource {
     ) -> Result<Self, ConnectError> {
         let mut why_not = None;
         if let Some(line) = helper.line(SERVE) {
-            let connect = |line| {
-                let (address, options) = (address.clone(), options.clone());
+            let with = |options, line| {
+                let address = address.clone();
                 HelperSource::connect(address, options, line, asked.clone(), stopped.clone())
             };
+            let connect = |line: String| match with(options.clone(), line.clone())? {
+                // A far end of an older version leaves the compression to ssh.
+                source if options.compression.level().is_some() && !source.is_compressed => {
+                    drop(source);
+                    with(options.compressed_by_ssh(), line)
+                }
+                source => Ok(source),
+            };
             let started = match helper {
-                RemoteHelper::Install => installed(connect, address, &options, stopped.clone()),
+                RemoteHelper::Install => {
+                    installed(connect, address, &options.compressed_by_ssh(), stopped.clone())
+                }
                 _ => connect(line).map_err(NoHelper::Connect),
             };
             match started {
@@ -156,6 +166,7 @@ impl RemoteSource {
                 Err(NoHelper::Connect(error)) => return Err(error),
             }
         }
+        let options = options.compressed_by_ssh();
         let source = SftpSource::connect(address.clone(), options, stopped)?;
         Ok(Self::Sftp(source, why_not))
     }

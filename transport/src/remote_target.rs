@@ -57,6 +57,7 @@ impl RemoteTarget {
             Some(Err(NoHelper::Missing(why))) => why_not = Some(why),
             Some(Err(NoHelper::Connect(error))) => return Err(TargetError::Connect(error)),
         }
+        let options = options.compressed_by_ssh();
         let options = Options { channels, channels_first: channels, ..options };
         let host = SftpHost::connect(address.clone(), options, stopped);
         let host = host.map_err(|error| match why_not.take() {
@@ -98,9 +99,17 @@ fn through_helper(
     let line = helper.line(SERVE)?;
     // One process serves many requests at once. A long line gets more.
     let few = Options { channels: 1, channels_first: 1, ..options.clone() };
-    let connect = |line| {
-        let host = HelperHost::connect(address.clone(), few.clone(), line, stopped.clone());
+    let with = |options, line| {
+        let host = HelperHost::connect(address.clone(), options, line, stopped.clone());
         host.map_err(NoHelper::from)
+    };
+    let connect = |line: String| match with(few.clone(), line.clone())? {
+        // A far end of an older version leaves the compression to ssh.
+        host if few.compression.level().is_some() && !host.is_compressed() => {
+            drop(host);
+            with(few.compressed_by_ssh(), line)
+        }
+        host => Ok(host),
     };
     if *helper != RemoteHelper::Install {
         return Some(connect(line));
@@ -111,7 +120,7 @@ fn through_helper(
         Err(NoHelper::Missing(_)) => {}
         connected => return Some(connected),
     }
-    Some(match install(address, options, &binaries, stopped.clone()) {
+    Some(match install(address, &options.compressed_by_ssh(), &binaries, stopped.clone()) {
         Ok(name) => connect(found(std::slice::from_ref(&name), SERVE)),
         Err(NotInstalled::Stopped) => Err(NoHelper::Connect(ConnectError::Stopped)),
         Err(why) => Err(NoHelper::Missing(why.to_string())),

@@ -8,6 +8,7 @@ use engine::FilterOption;
 use engine::Preserve;
 use engine::Window;
 use engine::source::{Chmod, Mapping};
+use transport::compress::Level;
 use transport::local::Follow;
 
 use crate::config::rsync::ids::Base;
@@ -54,6 +55,8 @@ pub(crate) struct RsyncOptions {
     pub(crate) contimeout: Option<u64>,
     /// `-z`.
     pub(crate) compress: bool,
+    /// `--compress-level`.
+    pub(crate) compress_level: Level,
     /// `-W`.
     pub(crate) whole_file: bool,
     /// `-4`, `-6`.
@@ -90,6 +93,7 @@ impl Default for RsyncOptions {
             timeout: None,
             contimeout: None,
             compress: false,
+            compress_level: Level::default(),
             whole_file: false,
             family: None,
             shell: Shell::default(),
@@ -226,6 +230,14 @@ impl RsyncOptions {
             return Err("a rate below 512 bytes a second is none; write 1 or more".to_owned());
         }
         self.bwlimit = (rate > 0).then_some(rate);
+        Ok(())
+    }
+
+    /// rsync(1): it implies `-z`, 0 is the default level, and a level that there is not becomes the nearest one.
+    pub(crate) fn compress_level(&mut self, value: &[u8]) -> Taken {
+        let level = number(value)?;
+        self.compress = true;
+        self.compress_level = if level == 0 { Level::default() } else { Level::nearest(level) };
         Ok(())
     }
 

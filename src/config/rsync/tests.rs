@@ -4,6 +4,7 @@ use engine::FilterOption;
 use engine::Preserve;
 use engine::Window;
 use proptest::prelude::*;
+use transport::compress::Level;
 use transport::local::Follow;
 
 use crate::config::rsync::object::Dict;
@@ -76,6 +77,12 @@ fn each_option_does_what_it_says() {
         (&["-@2", "-@=-1"], |_| {}),
         (&["-@0"], |w| w.keep.window = Window::Seconds(0)),
         (&["-z"], |w| w.compress = true),
+        (&["--compress-level=9"], |w| {
+            (w.compress, w.compress_level) = (true, Level::nearest(9));
+        }),
+        (&["--zl=99", "-z"], |w| (w.compress, w.compress_level) = (true, Level::nearest(19))),
+        (&["--zl=9", "--zl=0"], |w| w.compress = true),
+        (&["--zl=-5", "--no-z"], |w| w.compress_level = Level::nearest(1)),
         (&["-W"], |w| w.whole_file = true),
         (&["-W", "--no-W"], |_| {}),
         (&["-vhS", "--progress", "--partial", "-z", "--no-compress", "-P"], |_| {}),

@@ -73,14 +73,25 @@ pub(crate) const ROWS: &[OptionRow] = &[
         "the longest time that connecting may take; 0: 20 s, the default",
     )
     .remote(),
-    OptionRow::switch("compress", |w, on| w.compress = on, "ssh compresses the connection")
-        .short('z')
-        .no()
-        .remote(),
-    OptionRow::no_effect("compress-choice", "ssh has one kind of compression (`-z`)").or(&["zc"]).with("STR"),
-    OptionRow::no_effect("compress-level", "ssh has one level of compression (`-z`)").or(&["zl"]).with("NUM"),
-    OptionRow::no_effect("compress-threads", "ssh compresses in its own process (`-z`)").or(&["zt"]).with("NUM"),
-    OptionRow::no_effect("skip-compress", "ssh compresses all or nothing (`-z`)").with("LIST"),
+    OptionRow::switch(
+        "compress",
+        |w, on| w.compress = on,
+        "the connection is compressed: with zstd through the helper, by ssh over SFTP",
+    )
+    .short('z')
+    .no()
+    .remote(),
+    OptionRow::no_effect("compress-choice", "the helper has zstd, and SFTP what ssh has (`-z`)").or(&["zc"]).with("STR"),
+    OptionRow::value(
+        "compress-level",
+        "NUM",
+        |w, value| w.compress_level(value),
+        "1 to 19 through the helper, 3 by default; implies `-z`. ssh has one level",
+    )
+    .or(&["zl"])
+    .remote(),
+    OptionRow::no_effect("compress-threads", "each channel is compressed by one thread (`-z`)").or(&["zt"]).with("NUM"),
+    OptionRow::no_effect("skip-compress", "content that does not become shorter is sent as it is (`-z`)").with("LIST"),
     OptionRow::no_effect("old-args", NO_RSYNC).no(),
     OptionRow::no_effect("secluded-args", NO_RSYNC).short('s').or(&["protect-args"]).no(),
     OptionRow::no_effect("trust-sender", "the program always checks what a source reports"),

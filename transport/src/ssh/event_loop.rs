@@ -396,13 +396,13 @@ impl<'a, T: Scheduler> Serving<'a, T> {
     fn begin(&self, channel: OpenedChannel<Offers<T>>, apart: bool, tasks: &mut JoinSet<()>) {
         let (to, from, frames, session) =
             (Rc::new(channel.to), channel.from, channel.frames, channel.session);
-        let outbox = Outbox::new(Rc::clone(&to), frames.traffic().clone());
+        let outbox = Outbox::new(Rc::clone(&to), frames.traffic().clone(), channel.compression);
         let full = outbox.full();
         let number = self.scheduler.borrow_mut().add_channel(outbox, channel.offers, apart);
         let (scheduler, lost) = (Rc::clone(&self.scheduler), self.lost.clone());
         tasks.spawn_local(async move {
             let _session = session;
-            let why = receive(&scheduler, number, &from, frames).await;
+            let Err(why) = receive(&scheduler, number, &from, frames).await;
             let _ = lost.send(why);
         });
         let (scheduler, lost) = (Rc::clone(&self.scheduler), self.lost.clone());
@@ -430,44 +430,29 @@ fn accepted<O: 'static>(
     over.then_some(open)
 }
 
-/// Reads from a channel until it is lost. Returns the reason.
+/// Reads from a channel until it is lost; the error is the reason.
 async fn receive<T: Scheduler>(
     scheduler: &RefCell<T>,
     number: usize,
     from: &Receiver,
     mut frames: Frames,
-) -> Loss {
+) -> Result<std::convert::Infallible, Loss> {
     let unreadable = |error| Loss::Ended(format!("cannot read from ssh: {error}"));
+    // What arrived together with the greeting.
+    process(scheduler, number, &mut frames)?;
     loop {
-        if let Err(error) = from.readable().await {
-            return unreadable(error);
-        }
+        from.readable().await.map_err(unreadable)?;
         for _ in 0..READS {
             let room = frames.room();
             let most = room.len();
             let count = match from.try_read(room) {
-                Ok(0) => return Loss::Ended("ssh closed the channel".to_owned()),
+                Ok(0) => return Err(Loss::Ended("ssh closed the channel".to_owned())),
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return unreadable(error),
+                Err(error) => return Err(unreadable(error)),
             };
             frames.filled(count);
-            let mut scheduler = scheduler.borrow_mut();
-            let now = Instant::now();
-            scheduler.heard(number, now);
-            loop {
-                let received = match frames.next() {
-                    Ok(Some(frame)) => scheduler.receive(number, frame, now),
-                    Ok(None) => break,
-                    Err(violation) => Err(violation),
-                };
-                if let Err(violation) = received {
-                    return Loss::Broken(violation);
-                }
-            }
-            if let Err(error) = scheduler.pump() {
-                return Loss::unwritable(&error);
-            }
+            process(scheduler, number, &mut frames)?;
             if count < most {
                 break;
             }
@@ -477,6 +462,20 @@ async fn receive<T: Scheduler>(
         }
         tokio::task::yield_now().await;
     }
+}
+
+/// Processes the frames that are whole, and sends what follows from them.
+fn process<T: Scheduler>(
+    scheduler: &RefCell<T>,
+    number: usize,
+    frames: &mut Frames,
+) -> Result<(), Loss> {
+    let (mut scheduler, now) = (scheduler.borrow_mut(), Instant::now());
+    scheduler.heard(number, now);
+    while let Some(frame) = frames.next().map_err(Loss::Broken)? {
+        scheduler.receive(number, frame, now).map_err(Loss::Broken)?;
+    }
+    scheduler.pump().map_err(|error| Loss::unwritable(&error))
 }
 
 /// Sends the bytes that the pipe did not accept immediately.

@@ -1,5 +1,8 @@
 //! Splits the byte stream of a channel into frames: a length of four bytes, and the message.
 
+use std::ops::Range;
+
+use crate::compress::pieces::{BadPiece, Pieces};
 use crate::ssh::options::Traffic;
 
 /// Maximum accepted frame length. The longest expected answer of an SFTP server is 252 KiB of data.
@@ -10,17 +13,32 @@ pub(crate) const FRAME_MAX: usize = 320 * 1024;
 #[error("{0}")]
 pub(crate) struct Violation(pub(crate) &'static str);
 
+impl From<BadPiece> for Violation {
+    fn from(BadPiece(what): BadPiece) -> Self {
+        Self(what)
+    }
+}
+
 /// Received bytes that are not yet parsed as frames. The buffer does not grow.
 pub(crate) struct Frames {
     buffer: Vec<u8>,
     from: usize,
     to: usize,
     traffic: Traffic,
+    /// Where the bytes arrive that are compressed.
+    pieces: Option<Pieces>,
 }
 
 impl Frames {
     pub(crate) fn new() -> Self {
-        Self { buffer: vec![0; 2 * FRAME_MAX], from: 0, to: 0, traffic: Traffic::default() }
+        let traffic = Traffic::default();
+        Self { buffer: vec![0; 2 * FRAME_MAX], from: 0, to: 0, traffic, pieces: None }
+    }
+
+    /// What is behind the frames taken so far is compressed.
+    pub(crate) fn decompress(&mut self) {
+        self.pieces = Some(Pieces::new(&self.buffer[self.from..self.to]));
+        (self.from, self.to) = (0, 0);
     }
 
     /// Counts from now on what arrives.
@@ -35,23 +53,39 @@ impl Frames {
 
     /// Free space for more bytes. It is never empty after all whole frames have been taken.
     pub(crate) fn room(&mut self) -> &mut [u8] {
-        if self.from == self.to {
-            (self.from, self.to) = (0, 0);
-        } else if self.buffer.len() - self.to < FRAME_MAX {
-            self.buffer.copy_within(self.from..self.to, 0);
-            (self.from, self.to) = (0, self.to - self.from);
+        match &mut self.pieces {
+            Some(pieces) => pieces.room(),
+            None => own_room(&mut self.buffer, &mut self.from, &mut self.to),
         }
-        &mut self.buffer[self.to..]
     }
 
     /// Records that `count` bytes were written into the free space.
     pub(crate) fn filled(&mut self, count: usize) {
-        self.to = (self.to + count).min(self.buffer.len());
+        match &mut self.pieces {
+            Some(pieces) => pieces.filled(count),
+            None => self.to = (self.to + count).min(self.buffer.len()),
+        }
         self.traffic.received(count);
     }
 
     /// The next whole frame, without its length field.
     pub(crate) fn next(&mut self) -> Result<Option<&[u8]>, Violation> {
+        loop {
+            if let Some(frame) = self.whole()? {
+                self.from = frame.end;
+                return Ok(Some(&self.buffer[frame]));
+            }
+            let Some(pieces) = &mut self.pieces else { return Ok(None) };
+            let room = own_room(&mut self.buffer, &mut self.from, &mut self.to);
+            match pieces.next(room)? {
+                Some(count) => self.to += count,
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// Where the next whole frame is.
+    fn whole(&self) -> Result<Option<Range<usize>>, Violation> {
         let held = &self.buffer[self.from..self.to];
         let Some((length, rest)) = held.split_first_chunk() else { return Ok(None) };
         let length = u32::from_be_bytes(*length) as usize;
@@ -59,18 +93,27 @@ impl Frames {
         if !(5..=FRAME_MAX - 4).contains(&length) {
             return Err(Violation("a message is too short or too long"));
         }
-        if rest.len() < length {
-            return Ok(None);
-        }
         let start = self.from + 4;
-        self.from = start + length;
-        Ok(Some(&self.buffer[start..start + length]))
+        Ok((rest.len() >= length).then(|| start..start + length))
     }
+}
+
+/// The free space of the buffer: `FRAME_MAX` bytes and more, when no frame in it is whole.
+fn own_room<'a>(buffer: &'a mut [u8], from: &mut usize, to: &mut usize) -> &'a mut [u8] {
+    if from == to {
+        (*from, *to) = (0, 0);
+    } else if buffer.len() - *to < FRAME_MAX {
+        buffer.copy_within(*from..*to, 0);
+        (*from, *to) = (0, *to - *from);
+    }
+    &mut buffer[*to..]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compress::Level;
+    use crate::compress::compressor::Compressor;
     use proptest::prelude::*;
 
     fn feed(frames: &mut Frames, bytes: &[u8]) {
@@ -85,6 +128,33 @@ mod tests {
             feed(&mut frames, &length.to_be_bytes());
             assert!(frames.next().is_err(), "{length}");
         }
+    }
+
+    #[test]
+    fn what_follows_a_greeting_is_compressed() {
+        let frame = |byte: u8, count: usize| {
+            let length = u32::try_from(count).unwrap().to_be_bytes();
+            [&length[..], &vec![byte; count]].concat()
+        };
+        // The first frame is cut by the end of a piece, and is as long as a frame may be.
+        let (first, second) = (frame(1, FRAME_MAX - 4), frame(2, 9));
+        let mut sent = frame(0, 5);
+        let mut compressor = Compressor::new(Level::default());
+        compressor.append(&[first, second].concat(), &mut sent).unwrap();
+        let (mut frames, traffic) = (Frames::new(), Traffic::default());
+        frames.count(traffic.clone());
+        feed(&mut frames, &sent[..20]);
+        assert_eq!(frames.next().unwrap(), Some(&[0; 5][..]));
+        frames.decompress();
+        for part in sent[20..].chunks(7) {
+            feed(&mut frames, part);
+        }
+        assert!(frames.next().unwrap().unwrap() == vec![1; FRAME_MAX - 4]);
+        assert_eq!(frames.next().unwrap(), Some(&[2; 9][..]));
+        assert_eq!(frames.next().unwrap(), None);
+        assert_eq!(traffic.get().1, sent.len() as u64);
+        feed(&mut frames, &[0xFF; 4]);
+        assert!(frames.next().is_err());
     }
 
     proptest! {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::compress::Level;
+
 /// The maximum number of channels that a host was observed to accept, shared by all clones. The number only
 /// decreases.
 #[derive(Clone, Default)]
@@ -95,6 +97,35 @@ impl fmt::Debug for LossReport {
     }
 }
 
+/// Who compresses the data of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// ssh, if its own settings say so.
+    AsConfigured,
+    /// ssh (`ssh -C`).
+    Ssh,
+    /// Both ends of the protocol, and not ssh. A far end that cannot leaves it to ssh.
+    Protocol(Level),
+}
+
+impl Compression {
+    /// The level for the ends of the protocol; `None` if they do not compress.
+    pub(crate) fn level(self) -> Option<Level> {
+        match self {
+            Self::Protocol(level) => Some(level),
+            Self::AsConfigured | Self::Ssh => None,
+        }
+    }
+
+    /// The same wish for a protocol that does not compress.
+    pub(crate) fn by_ssh(self) -> Self {
+        match self {
+            Self::AsConfigured => Self::AsConfigured,
+            Self::Ssh | Self::Protocol(_) => Self::Ssh,
+        }
+    }
+}
+
 /// How a connection is made and kept.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -104,8 +135,8 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// A file with host keys that are accepted in addition to those in the user's `known_hosts`.
     pub known_hosts: Option<PathBuf>,
-    /// Whether ssh compresses the data (`ssh -C`).
-    pub compress: bool,
+    /// Who compresses the data.
+    pub compression: Compression,
     /// Further options for ssh's command line. The caller has checked them.
     pub args: Vec<String>,
     /// Environment variables that ssh and its child processes (`ProxyCommand`) do not receive.
@@ -141,13 +172,20 @@ pub struct Options {
     pub pause: Duration,
 }
 
+impl Options {
+    /// The same options for a protocol that does not compress.
+    pub(crate) fn compressed_by_ssh(&self) -> Self {
+        Self { compression: self.compression.by_ssh(), ..self.clone() }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
             ssh: "ssh".into(),
             config: None,
             known_hosts: None,
-            compress: false,
+            compression: Compression::AsConfigured,
             args: Vec::new(),
             withheld: Vec::new(),
             under_way: None,

@@ -6,19 +6,26 @@ use std::rc::Rc;
 use tokio::net::unix::pipe::Sender;
 use tokio::sync::Notify;
 
+use crate::compress::compressor::Compressor;
+use crate::compress::{Level, PIECE_MAX};
 use crate::ssh::options::Traffic;
 
 /// The bytes that wait for a channel's pipe.
 pub(crate) struct Outbox {
     out: Vec<u8>,
+    compressor: Option<Compressor>,
+    /// The pieces of what was taken from `out`.
+    pieces: Vec<u8>,
     to: Rc<Sender>,
     full: Rc<Notify>,
     traffic: Traffic,
 }
 
 impl Outbox {
-    pub(crate) fn new(to: Rc<Sender>, traffic: Traffic) -> Self {
-        Self { out: Vec::new(), to, full: Rc::new(Notify::new()), traffic }
+    /// With a `level` everything is compressed.
+    pub(crate) fn new(to: Rc<Sender>, traffic: Traffic, level: Option<Level>) -> Self {
+        let (full, compressor) = (Rc::new(Notify::new()), level.map(Compressor::new));
+        Self { out: Vec::new(), compressor, pieces: Vec::new(), to, full, traffic }
     }
 
     /// Notified when there are more bytes to send than the pipe accepts.
@@ -40,24 +47,43 @@ impl Outbox {
 
     /// Sends as many bytes as the pipe accepts.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        let mut sent = 0;
-        while sent < self.out.len() {
-            match self.to.try_write(&self.out[sent..]) {
-                Ok(count) => sent += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.full.notify_one();
-                    break;
-                }
-                Err(error) => return Err(error),
+        let Self { out, compressor, pieces, to, full, traffic } = self;
+        let Some(compressor) = compressor else { return send(out, to, full, traffic) };
+        let mut taken = 0;
+        loop {
+            send(pieces, to, full, traffic)?;
+            // What the pipe does not accept is not compressed yet: a request still joins it.
+            if !pieces.is_empty() || taken == out.len() {
+                break;
             }
+            let now = &out[taken..out.len().min(taken + PIECE_MAX)];
+            compressor.append(now, pieces)?;
+            taken += now.len();
         }
-        self.out.drain(..sent);
-        self.traffic.sent(sent);
+        out.drain(..taken);
         Ok(())
     }
 
     /// Number of bytes that the pipe has not accepted yet.
     pub(crate) fn unsent(&self) -> usize {
-        self.out.len()
+        self.out.len() + self.pieces.len()
     }
+}
+
+/// Sends as many bytes as the pipe accepts, and removes them.
+fn send(bytes: &mut Vec<u8>, to: &Sender, full: &Notify, traffic: &Traffic) -> io::Result<()> {
+    let mut sent = 0;
+    while sent < bytes.len() {
+        match to.try_write(&bytes[sent..]) {
+            Ok(count) => sent += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                full.notify_one();
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    bytes.drain(..sent);
+    traffic.sent(sent);
+    Ok(())
 }

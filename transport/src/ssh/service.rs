@@ -1,5 +1,6 @@
 //! What runs at the far end of a channel, and how both ends greet each other.
 
+use crate::compress::Level;
 use crate::ssh::framing::Violation;
 
 /// How ssh starts what runs at the far end.
@@ -36,6 +37,11 @@ pub(crate) trait Service: 'static {
     /// # Errors
     /// If the frame is no greeting.
     fn read_hello(&self, frame: &[u8]) -> Result<Self::Offers, Violation>;
+
+    /// How this end compresses what it sends behind the greeting. `None`: neither end compresses.
+    fn compression(&self, _: &Self::Offers) -> Option<Level> {
+        None
+    }
 
     /// Whether the far end is known to run a process of its own for each channel. `software` is the name of the host's
     /// SSH software, if ssh reported it.

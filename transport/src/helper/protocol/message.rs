@@ -15,7 +15,7 @@ use crate::helper::protocol::write::{WriteAnswer, WriteRequest};
 pub(crate) struct Hello {
     /// The lowest and the highest protocol number that the near end speaks.
     pub(crate) protocols: (u16, u16),
-    /// Bits of further features; see [`WRITES`](crate::helper::protocol::write::WRITES).
+    /// Bits of [`features`](crate::helper::protocol::features).
     pub(crate) features: u64,
     /// Whether entries come with extended attributes.
     pub(crate) xattrs: bool,

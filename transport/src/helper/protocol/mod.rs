@@ -8,6 +8,7 @@ pub(crate) mod content;
 pub(crate) mod delta;
 pub(crate) mod entry;
 pub(crate) mod error;
+pub(crate) mod features;
 pub(crate) mod frame;
 #[cfg(test)]
 pub(crate) mod fuzz_tests;

@@ -12,9 +12,6 @@ use serde::{Deserialize, Serialize};
 use crate::helper::protocol::entry::{SentEntry, SentId, file_id, sent_id};
 use crate::helper::protocol::error::said;
 
-/// The feature bit of a far end that writes.
-pub(crate) const WRITES: u64 = 1;
-
 /// Bytes of content that may be on their way to a far end before it grants more.
 pub(crate) const WINDOW: i64 = 4 << 20;
 

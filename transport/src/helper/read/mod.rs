@@ -57,6 +57,8 @@ pub struct HelperSource {
     connected: Connected<Command>,
     numbers: Numbers,
     version: Version,
+    /// Whether both ends compress.
+    pub(crate) is_compressed: bool,
     /// What the log says of it.
     pub(crate) note: Option<String>,
     /// The key of the digests; `None` if digests cannot be used.
@@ -84,7 +86,8 @@ impl HelperSource {
         let (deltas, builder) = worker::start(&delivery, to_network.clone()).map_err(local)?;
         let threads = threads.into_iter().chain([builder]);
         let wake = Arc::clone(&delivery.backlog.less);
-        let service = Helper { command, asked: Arc::clone(&asked) };
+        let compression = options.compression.level();
+        let service = Helper { command, asked: Arc::clone(&asked), compression };
         let (to_scheduler, under_way) = (Arc::clone(&asked), options.under_way);
         let scheduler =
             Box::new(move || HelperScheduler::new(to_scheduler, delivery, deltas, under_way));
@@ -101,6 +104,7 @@ impl HelperSource {
             connected,
             numbers: Numbers::default(),
             version: greeting.version,
+            is_compressed: greeting.compression.is_some(),
             note: None,
             key,
         })

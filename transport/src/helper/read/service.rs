@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::compress::Level;
+use crate::helper::protocol::features::{agreed, asking};
 use crate::helper::protocol::message::{Answer, Hello, Request};
 use crate::helper::protocol::{CONNECTION, PREAMBLE, PROTOCOL, frame};
 use crate::helper::read::asked::Asked;
@@ -13,12 +15,16 @@ use crate::ssh::service::{Service, Start};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Greeting {
     pub(crate) version: Version,
+    /// The level by which both ends compress.
+    pub(crate) compression: Option<Level>,
 }
 
 /// The far end: the command that starts it, and what is asked of it.
 pub(crate) struct Helper {
     pub(crate) command: String,
     pub(crate) asked: Arc<Asked>,
+    /// The compression that is asked for.
+    pub(crate) compression: Option<Level>,
 }
 
 impl Service for Helper {
@@ -38,7 +44,7 @@ impl Service for Helper {
         });
         let hello = Hello {
             protocols: (PROTOCOL, PROTOCOL),
-            features: 0,
+            features: asking(self.compression),
             xattrs: selection.xattrs,
             acls: selection.acls,
             follow: (follow.all, follow.unsafe_ones, follow.folders),
@@ -51,14 +57,19 @@ impl Service for Helper {
 
     fn read_hello(&self, frame: &[u8]) -> Result<Greeting, Violation> {
         match frame::read(frame) {
-            Ok((CONNECTION, Answer::Hello { protocol: PROTOCOL, version, .. }, [])) => {
-                Ok(Greeting { version: Version::read(&version) })
+            Ok((CONNECTION, Answer::Hello { protocol: PROTOCOL, features, version }, [])) => {
+                let compression = agreed(self.compression, features);
+                Ok(Greeting { version: Version::read(&version), compression })
             }
             Ok((CONNECTION, Answer::Hello { .. }, [])) => {
                 Err(Violation("it speaks another version of the protocol"))
             }
             _ => Err(Violation("it is no helper")),
         }
+    }
+
+    fn compression(&self, offers: &Greeting) -> Option<Level> {
+        offers.compression
     }
 
     /// Each channel starts the command once more.

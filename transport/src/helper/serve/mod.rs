@@ -22,9 +22,11 @@ use std::sync::Arc;
 
 use engine::fs::XattrSelection;
 
-use crate::helper::protocol::frame::{NotUnderstood, read};
+use crate::compress::compressor::Compressed;
+use crate::compress::pieces::Decompressed;
+use crate::helper::protocol::features::{COMPRESSES, WRITES, asked};
+use crate::helper::protocol::frame::{NotUnderstood, append, read};
 use crate::helper::protocol::message::{Answer, Hello, Request};
-use crate::helper::protocol::write::WRITES;
 use crate::helper::protocol::{CONNECTION, FRAME_MAX, PREAMBLE, PROTOCOL};
 use crate::helper::serve::confine::Roots;
 use crate::helper::serve::folders::Violation;
@@ -118,11 +120,18 @@ fn answer(
     };
     let line = Arc::new(Line::default());
     let writer = std::thread::Builder::new().name("answers".to_owned());
-    let (to_write, version) = (Arc::clone(&line), options.version.clone());
+    let to_write = Arc::clone(&line);
     let restoring = options.writes.then(|| Writer::new(roots.clone(), Arc::clone(&line)));
     let tasks = restoring.as_ref().map(Writer::tasks);
+    let compression = asked(hello.features);
+    let greeting = greeting(options, compression.is_some());
     let writer = writer.spawn(move || {
-        let written = to_write.outbox.write_to(&mut output).and_then(|()| output.flush());
+        let greeted = output.write_all(&greeting).and_then(|()| output.flush());
+        let outbox = &to_write.outbox;
+        let written = greeted.and_then(|()| match compression {
+            Some(level) => outbox.write_to(&mut Compressed::new(output, level)),
+            None => outbox.write_to(&mut output),
+        });
         to_write.end();
         if written.is_err() {
             // What is being written is finished or removed first.
@@ -131,14 +140,14 @@ fn answer(
         }
     });
     writer.map_err(ServeError::Thread)?;
-    let features = if options.writes { WRITES } else { 0 };
-    let greeting = Answer::Hello { protocol: PROTOCOL, features, version };
-    // An error means that the near end is gone.
-    let _ = line.outbox.answer(CONNECTION, &greeting);
     let (oldest, newest) = hello.protocols;
     let mut requests = Requests::new(source(hello), roots, Arc::clone(&line), restoring)
         .map_err(ServeError::Thread)?;
     let mut result = Ok(());
+    let mut input: Box<dyn Read + '_> = match compression {
+        Some(_) => Box::new(Decompressed::new(input)),
+        None => Box::new(input),
+    };
     // A near end that does not speak this protocol reads the greeting and closes the connection.
     let spoken = (oldest..=newest).contains(&PROTOCOL);
     while result.is_ok() {
@@ -152,6 +161,17 @@ fn answer(
     line.end();
     requests.end();
     result
+}
+
+/// The frame that greets the near end.
+fn greeting(options: &ServeOptions, compresses: bool) -> Vec<u8> {
+    let writes = if options.writes { WRITES } else { 0 };
+    let features = writes | if compresses { COMPRESSES } else { 0 };
+    let greeting = Answer::Hello { protocol: PROTOCOL, features, version: options.version.clone() };
+    let mut frame = Vec::new();
+    // A version is shorter than a frame.
+    let _ = append(&mut frame, CONNECTION, &greeting, &[]);
+    frame
 }
 
 fn take(requests: &mut Requests, frame: &[u8]) -> Result<(), ServeError> {
@@ -197,6 +217,9 @@ fn fill(input: &mut impl Read, buffer: &mut [u8]) -> Result<bool, ServeError> {
             Ok(0) => return Err(ServeError::Read(io::ErrorKind::UnexpectedEof.into())),
             Ok(count) => filled += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(ServeError::Protocol(error.to_string()));
+            }
             Err(error) => return Err(ServeError::Read(error)),
         }
     }

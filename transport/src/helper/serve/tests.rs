@@ -11,11 +11,13 @@ use engine::entry::{Entry, Kind, Meta, Time};
 use engine::source::{Expected, Terms, Wanted};
 
 use super::*;
+use crate::compress::Level;
 use crate::helper::delta::chunker::ChunkSize;
 use crate::helper::delta::sums::Key;
 use crate::helper::protocol::delta::{Origin, SentPart, SentSums};
 use crate::helper::protocol::entry::SentEntry;
 use crate::helper::protocol::error::SentError;
+use crate::helper::protocol::features::asking;
 use crate::helper::protocol::frame::append;
 use crate::helper::protocol::known::SentExpected;
 
@@ -191,6 +193,44 @@ fn only_the_roots_are_opened_whatever_leads_out_of_them() {
     near.root(30, &top).unwrap();
     assert!(near.list(30).is_err());
     near.end().unwrap();
+}
+
+#[test]
+fn what_follows_the_greetings_is_compressed_if_the_near_end_asks_for_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    let top = scratch.path().canonicalize().unwrap();
+    (0..500).for_each(|number| fs::write(top.join(format!("file-{number}")), "").unwrap());
+    let mut near = Near::starting(&[], false);
+    let features = asking(Some(Level::default()));
+    let hello = Hello { protocols: (1, 1), features, ..Hello::default() };
+    near.line.write_all(PREAMBLE).unwrap();
+    near.send(CONNECTION, &Request::Hello(hello));
+    let (_, Answer::Hello { features: COMPRESSES, .. }, _) = near.next() else { panic!() };
+    let mut to = Compressed::new(near.line.try_clone().unwrap(), Level::default());
+    let mut requests = Vec::new();
+    let path = top.as_os_str().as_bytes();
+    for (number, request) in [
+        (CONNECTION, Request::Credit { listings: 1 << 20, contents: 0 }),
+        (1, Request::Root { folder: 1, path, id: None }),
+        (2, Request::List { folder: 1 }),
+    ] {
+        append(&mut requests, number, &request, &[]).unwrap();
+    }
+    to.write_all(&requests).unwrap();
+    let mut from = Decompressed::new(near.line.try_clone().unwrap());
+    let (mut frame, mut found) = (Vec::new(), 0);
+    while next(&mut from, &mut frame).unwrap() {
+        match read(&frame).unwrap() {
+            (2, Answer::Batch(entries), []) => found += entries.len(),
+            (2, Answer::Listed(Ok(())), []) => break,
+            _ => {}
+        }
+    }
+    assert_eq!(found, 500);
+    // Bytes that are no piece.
+    near.line.write_all(&[0x80, 0, 0, 1, 0]).unwrap();
+    let ended = near.end.take().unwrap().join().unwrap();
+    assert!(matches!(ended, Err(ServeError::Protocol(_))), "{ended:?}");
 }
 
 #[test]

@@ -53,6 +53,11 @@ impl HelperHost {
         WriteSession::connect(address, options, command, stopped).map(Self)
     }
 
+    /// Whether both ends compress.
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.0.is_compressed
+    }
+
     /// Opens the folder `dir`, and with `make` creates it with its parents if it is missing. A relative path, or one
     /// that starts with `~/`, starts in the user's home on the host.
     ///

@@ -1,20 +1,23 @@
 //! How ssh starts the far end of a restore, and how both ends greet each other.
 
+use crate::compress::Level;
+use crate::helper::protocol::features::{WRITES, agreed, asking};
 use crate::helper::protocol::message::{Answer, Hello, Request};
-use crate::helper::protocol::write::WRITES;
 use crate::helper::protocol::{CONNECTION, PREAMBLE, PROTOCOL, frame};
 use crate::ssh::framing::Violation;
 use crate::ssh::service::{Service, Start};
 
-/// What the far end said of itself: whether it writes.
+/// What the far end said of itself: whether it writes, and the level by which both ends compress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WriteGreeting {
     pub(crate) writes: bool,
+    pub(crate) compression: Option<Level>,
 }
 
-/// The far end: the command that starts it.
+/// The far end: the command that starts it, and the compression that is asked for.
 pub(crate) struct WriteHelper {
     pub(crate) command: String,
+    pub(crate) compression: Option<Level>,
 }
 
 impl Service for WriteHelper {
@@ -28,7 +31,8 @@ impl Service for WriteHelper {
 
     fn hello(&self, out: &mut Vec<u8>) {
         let protocols = (PROTOCOL, PROTOCOL);
-        let hello = Hello { protocols, features: WRITES, ..Hello::default() };
+        let features = WRITES | asking(self.compression);
+        let hello = Hello { protocols, features, ..Hello::default() };
         out.extend_from_slice(PREAMBLE);
         // It is far shorter than a frame.
         let _ = frame::append(out, CONNECTION, &Request::Hello(hello), &[]);
@@ -37,13 +41,18 @@ impl Service for WriteHelper {
     fn read_hello(&self, frame: &[u8]) -> Result<WriteGreeting, Violation> {
         match frame::read(frame) {
             Ok((CONNECTION, Answer::Hello { protocol: PROTOCOL, features, .. }, [])) => {
-                Ok(WriteGreeting { writes: features & WRITES != 0 })
+                let compression = agreed(self.compression, features);
+                Ok(WriteGreeting { writes: features & WRITES != 0, compression })
             }
             Ok((CONNECTION, Answer::Hello { .. }, [])) => {
                 Err(Violation("it speaks another version of the protocol"))
             }
             _ => Err(Violation("it is no helper")),
         }
+    }
+
+    fn compression(&self, offers: &WriteGreeting) -> Option<Level> {
+        offers.compression
     }
 
     /// Each channel starts the command once more.

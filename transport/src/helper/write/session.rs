@@ -30,6 +30,8 @@ pub(crate) struct WriteSession {
     commands: UnboundedSender<WriteCommand>,
     round_trip: RoundTrip,
     numbers: AtomicU64,
+    /// Whether both ends compress.
+    pub(crate) is_compressed: bool,
 }
 
 /// The folders that a request uses, what it says, and its content with the memory that this takes.
@@ -61,7 +63,8 @@ impl WriteSession {
     ) -> Result<Self, ConnectError> {
         let (to_network, commands) = unbounded_channel();
         let round_trip = RoundTrip::default();
-        let (service, shared) = (WriteHelper { command }, Arc::clone(&round_trip));
+        let service = WriteHelper { command, compression: options.compression.level() };
+        let shared = Arc::clone(&round_trip);
         let (quit, wake) = (Quit::new(stopped), Arc::new(Notify::new()));
         let scheduler = Box::new(move || WriteScheduler::new(shared));
         let network = Network { address, options, service, commands, quit, scheduler, wake };
@@ -72,7 +75,9 @@ impl WriteSession {
             let said = "backup_manager serve was started with --read-only there".to_owned();
             return Err(ConnectError::CommandFailed { said });
         }
-        Ok(Self { connected, commands: sender, round_trip, numbers: AtomicU64::new(1) })
+        let is_compressed = greeting.compression.is_some();
+        let numbers = AtomicU64::new(1);
+        Ok(Self { connected, commands: sender, round_trip, numbers, is_compressed })
     }
 
     /// The number of channels that the host was observed to accept.

@@ -17,6 +17,7 @@ use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
+use crate::compress::Level;
 use crate::ssh::channels::{Moment, wanted};
 use crate::ssh::connect::address::Address;
 use crate::ssh::connect::connect_error::ConnectError;
@@ -76,6 +77,8 @@ pub(crate) struct OpenedChannel<O> {
     /// The bytes received after the greeting.
     pub(crate) frames: Frames,
     pub(crate) offers: O,
+    /// How this end compresses.
+    pub(crate) compression: Option<Level>,
     /// The process that ends together with the channel.
     pub(crate) session: Option<openssh::Child<Arc<Session>>>,
 }
@@ -443,7 +446,13 @@ impl<O> OpenedChannel<O> {
                 Err(violation) => Err(violation),
             };
             return match greeting {
-                Ok(offers) => Ok(Self { to, from, frames, offers, session }),
+                Ok(offers) => {
+                    let compression = service.compression(&offers);
+                    if compression.is_some() {
+                        frames.decompress();
+                    }
+                    Ok(Self { to, from, frames, offers, compression, session })
+                }
                 Err(_) => {
                     let _ = timeout(TEXT, read_on(&from, &mut words)).await;
                     Err(Fault::Words(words))

@@ -16,7 +16,7 @@ use crate::ssh::connect::address::Address;
 use crate::ssh::connect::control_dir::SocketDir;
 use crate::ssh::connect::software::LOG_VERBOSE;
 use crate::ssh::connect::user_entry;
-use crate::ssh::options::Options;
+use crate::ssh::options::{Compression, Options};
 use crate::ssh::service::Start;
 
 /// Maximum bytes kept of ssh's error output.
@@ -154,8 +154,11 @@ pub(crate) fn command(
     }
     let seconds = patience(options).as_secs().max(1);
     ssh.arg("-o").arg(format!("ConnectTimeout={seconds}"));
-    if options.compress {
-        ssh.arg("-C");
+    match options.compression {
+        Compression::AsConfigured => {}
+        Compression::Ssh => drop(ssh.arg("-C")),
+        // Compressed content would only cost time.
+        Compression::Protocol(_) => drop(ssh.arg("-o").arg("Compression=no")),
     }
     ssh.args(&options.args);
     // After the user's options, so that the user's values take precedence.

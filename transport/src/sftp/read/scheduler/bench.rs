@@ -62,7 +62,11 @@ impl Bench {
             });
             // The pipe holds everything that is sent at once, so writes never block.
             let _ = rustix::pipe::fcntl_setpipe_size(&to, 1 << 20);
-            self.scheduler.add_channel(Outbox::new(Rc::new(to), Traffic::default()), offers, true);
+            self.scheduler.add_channel(
+                Outbox::new(Rc::new(to), Traffic::default(), None),
+                offers,
+                true,
+            );
             self.ends.push((from.into_nonblocking_fd().unwrap().into(), Vec::new()));
         }
     }
