@@ -24,6 +24,9 @@ pub(crate) const LISTINGS: usize = 8 << 20;
 /// Memory of an unreadable entry in addition to its name, in bytes: the message and the queue slot.
 const UNREADABLE: usize = 200;
 
+/// Memory of a part of a file in addition to its bytes: a far end may send one byte at a time.
+const PART: usize = 200;
+
 /// What a sink no longer wants. The delivery threads send it back to the network thread as a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unwanted {
@@ -36,7 +39,7 @@ pub(crate) enum Unwanted {
 /// Counts what waits for the sinks.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
-    /// Bytes of content.
+    /// Bytes of content, with the memory that each part takes beside them.
     pub(crate) bytes: AtomicUsize,
     /// Bytes of listings.
     pub(crate) listings: AtomicUsize,
@@ -108,12 +111,21 @@ impl Drop for Lent {
 }
 
 impl ContentPart {
-    /// Bytes of content in the part.
+    /// Approximate memory in bytes that the part takes while it waits.
     fn bytes(&self) -> usize {
-        match self {
+        let content = match self {
             Self::Data(_, _, bytes) | Self::Bytes(_, bytes) => bytes.len(),
             Self::Begin(..) | Self::Hole(..) | Self::OfBase(..) => 0,
             Self::Hashed(..) | Self::FileEnd(..) => 0,
+        };
+        content + self.around()
+    }
+
+    /// The same, without the bytes of content.
+    pub(crate) fn around(&self) -> usize {
+        match self {
+            Self::Data(..) | Self::Bytes(..) | Self::Hole(..) => PART,
+            Self::Begin(..) | Self::OfBase(..) | Self::Hashed(..) | Self::FileEnd(..) => 0,
         }
     }
 }
@@ -416,7 +428,7 @@ mod tests {
         delivery.fetched(7, ContentPart::Bytes(3, vec![0; 3 * BLOCK]));
         delivery.fetched(7, ContentPart::Hole(3, 5));
         delivery.fetched(7, ContentPart::FileEnd(3, Err(SourceError::Vanished)));
-        assert_eq!(delivery.backlog.bytes.load(Ordering::Relaxed), 3 * BLOCK);
+        assert_eq!(delivery.backlog.bytes.load(Ordering::Relaxed), 3 * BLOCK + 2 * PART);
         delivery.flush();
         assert_eq!(calls.recv().unwrap(), ["3: 12288 bytes", "3: hole of 5"]);
         assert_eq!(delivery.backlog.bytes.load(Ordering::Relaxed), 0);

@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read};
+use std::num::NonZeroU64;
 use std::ops::ControlFlow;
 use std::sync::mpsc::sync_channel;
 
@@ -106,6 +107,35 @@ pub(crate) fn open_at_any_offset(
     }
     let has_size = opened.id.is_none_or(|id| (opening.reports_size)(&file, id.dev));
     Ok(if has_size { Opened::Wanted(file, opened) } else { Opened::WithoutSize })
+}
+
+/// Reads the bytes of an opened file from an offset on: `range` has the offset and the most bytes. `opened` is the
+/// metadata of the handle before. Returns that after the last byte.
+///
+/// # Errors
+/// Those of [`read_file`].
+pub(crate) fn read_range(
+    file: &mut File,
+    opened: &Meta,
+    range: (u64, u64),
+    buffer: &mut Vec<u8>,
+    into: &mut Into<'_>,
+) -> Result<Meta, SourceError> {
+    let (from, length) = range;
+    let end = from.saturating_add(length).min(opened.size);
+    let mut read = || {
+        // A new handle has no read-ahead yet. An error changes nothing.
+        let length = NonZeroU64::new(end.saturating_sub(from));
+        let _ = rustix::fs::fadvise(&*file, from, length, rustix::fs::Advice::WillNeed);
+        if opened.allocated < opened.size {
+            let _ = read_sparse(file, from, end, buffer, into)?;
+        } else {
+            rustix::fs::seek(&*file, SeekFrom::Start(from))?;
+            let _ = read_data(file, end.saturating_sub(from), buffer, into)?;
+        }
+        stat::meta(&*file)
+    };
+    read().map_err(|error: io::Error| SourceError::from_io("read", error))
 }
 
 fn read_opened(

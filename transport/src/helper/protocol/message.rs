@@ -100,6 +100,12 @@ pub(crate) enum Request<'a> {
     },
     /// A request of a restore.
     Write(WriteRequest<'a>),
+    /// Like `Fetch`, but at most so many bytes, and only if the file is as it was listed.
+    Range {
+        folder: u64,
+        file: SentFile,
+        length: u64,
+    },
 }
 
 /// An opened source root.
@@ -149,7 +155,7 @@ pub(crate) enum Answer {
     Hashed([u8; 32]),
     /// A part of a file, in the order in which they were asked for; the rest of the frame is what the base lacks.
     Part(Vec<SentRun>),
-    /// The last answer to `Delta`: this file cannot be sent as differences.
+    /// The last answer to `Delta` and `Range`: this file cannot be sent as differences or in ranges.
     Undivided,
     /// The entries are as expected.
     Same(SentSame),

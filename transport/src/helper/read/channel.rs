@@ -62,6 +62,8 @@ pub(crate) enum Purpose {
     Query(u64),
     Listing(u64),
     File(u64),
+    /// A range of a file.
+    Range(u64),
     /// A root that is opened on a further channel; its answer changes nothing.
     Opening,
 }
@@ -86,6 +88,8 @@ pub(crate) struct HelperChannel {
     contents: Window,
     /// The far end may be waiting for this end.
     held_back: bool,
+    /// The ranges of files that were asked for and have no last answer.
+    pub(crate) ranges: usize,
     /// What holds for digests.
     terms: Option<Terms>,
 }
@@ -103,6 +107,7 @@ impl HelperChannel {
             listings: Window::new(LISTINGS),
             contents: Window::new(limit.min(CONTENTS)),
             held_back: false,
+            ranges: 0,
             terms: None,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use engine::Method;
 use engine::entry::Meta;
 use engine::source::Wanted;
 
@@ -11,6 +12,7 @@ use crate::helper::protocol::message::Request;
 use crate::helper::read::delta::DeltaFile;
 use crate::helper::read::delta::rules::DeltaRules;
 use crate::helper::read::folder::FolderHandle;
+use crate::helper::read::ranges::{Piece, Ranges, WORTH_DIVIDING};
 use crate::ssh::framing::Violation;
 
 /// The most bytes that a file may have beyond its listed size, as for a local source. Without a limit, a file could
@@ -28,6 +30,12 @@ pub(crate) struct FileFetch {
     pub(crate) asked: Option<(usize, u32)>,
     /// The file is built from the base.
     pub(crate) delta: Option<DeltaState>,
+    /// The file is fetched in ranges.
+    pub(crate) ranges: Option<Ranges>,
+    /// The metadata of its handle after the last range that arrived.
+    pub(crate) after: Option<Meta>,
+    /// The far end cannot divide it into ranges.
+    undivided: bool,
 }
 
 /// The state of a file that is built from the base.
@@ -49,7 +57,51 @@ impl FileFetch {
     ) -> Self {
         let is_delta = deltas && wanted.base.is_some() && SIZES.contains(&wanted.entry.meta.size);
         let delta = is_delta.then(DeltaState::default);
-        Self { request, index, folder: Arc::clone(folder), wanted, asked: None, delta }
+        let folder = Arc::clone(folder);
+        let (asked, ranges, after, undivided) = (None, None, None, false);
+        Self { request, index, folder, wanted, asked, delta, ranges, after, undivided }
+    }
+
+    /// Whether it is large enough to be fetched in ranges. A file that has changed is read with one handle, so that
+    /// it is accepted as it is. In one with large holes there is less to fetch than its size says.
+    pub(crate) fn is_divisible(&self) -> bool {
+        let Wanted { entry, from, again, .. } = &self.wanted;
+        let has_no_large_holes = Method::of(&entry.meta) == Method::Plain;
+        let left = entry.meta.size.saturating_sub(*from);
+        !self.undivided && !again && has_no_large_holes && left >= WORTH_DIVIDING
+    }
+
+    /// Begins to fetch in ranges what is not delivered.
+    pub(crate) fn divide(&mut self) {
+        self.ranges = Some(Ranges::new(self.wanted.from, self.wanted.entry.meta.size));
+    }
+
+    /// The connection with all requests is lost. Returns whether something of the file is still wanted.
+    pub(crate) fn forget_requests(&mut self) -> bool {
+        self.asked = None;
+        self.after = None;
+        !self.ranges.take().is_some_and(|ranges| ranges.has_ended())
+    }
+
+    /// The same file, which is fetched in one piece from where it is.
+    pub(crate) fn undivided(&self) -> Self {
+        let (folder, wanted) = (&self.folder, self.wanted.clone());
+        let whole = Self::new(self.request, self.index, folder, wanted, false);
+        Self { undivided: true, ..whole }
+    }
+
+    /// The message that requests the next range, and its length.
+    pub(crate) fn next_range(&self) -> Option<(Request<'static>, u64)> {
+        let (from, length) = self.ranges.as_ref()?.next()?;
+        let file = (&Wanted { from, ..self.wanted.clone() }).into();
+        Some((Request::Range { folder: self.folder.number, file, length }, length))
+    }
+
+    /// The next piece to deliver. A fetch that is repeated goes on behind it.
+    pub(crate) fn take_piece(&mut self) -> Option<Piece> {
+        let piece = self.ranges.as_mut()?.take()?;
+        self.wanted.from += piece.length();
+        Some(piece)
     }
 
     /// What the thread that builds files needs to know of it.

@@ -16,10 +16,6 @@ use crate::helper::read::asked::Asked;
 use crate::helper::read::folder::FolderHandle;
 use crate::ssh::framing::Violation;
 
-/// Maximum number of entries in a folder. Above it, a far end that sends names without end is more likely. The hashes
-/// of this many names fit into 40 MiB.
-const ENTRIES_MAX: usize = 3_600_000;
-
 const UNASKED: Violation = Violation("it confirmed what it was not asked about");
 
 /// A listing, and what was delivered of it.
@@ -84,9 +80,9 @@ impl FolderListing {
         self.seen.insert(self.hasher.hash_one(name))
     }
 
-    /// Whether the far end lists more entries than a folder has.
-    pub(crate) fn is_endless(&self) -> bool {
-        self.seen.len() > ENTRIES_MAX
+    /// The number of names that were delivered.
+    pub(crate) fn names(&self) -> usize {
+        self.seen.len()
     }
 
     /// Delivers entries.

@@ -10,6 +10,7 @@ pub(crate) mod delta;
 pub(crate) mod files;
 pub(crate) mod folder;
 pub(crate) mod listing;
+pub(crate) mod ranges;
 pub(crate) mod scheduler;
 pub(crate) mod service;
 

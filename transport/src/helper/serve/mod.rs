@@ -8,6 +8,7 @@ pub(crate) mod folders;
 #[cfg(test)]
 mod fuzz_tests;
 pub(crate) mod outbox;
+pub(crate) mod range;
 pub(crate) mod requests;
 pub(crate) mod runner;
 pub(crate) mod sinks;

@@ -32,6 +32,13 @@ struct Waiting {
     ended: bool,
 }
 
+impl Waiting {
+    /// The next frame. Answers go first.
+    fn pop(&mut self) -> Option<Vec<u8>> {
+        self.answers.pop().or_else(|| self.content.pop())
+    }
+}
+
 #[derive(Default)]
 struct Queue {
     frames: VecDeque<Vec<u8>>,
@@ -123,29 +130,29 @@ impl Outbox {
     /// # Errors
     /// The error of the write.
     pub(crate) fn write_to(&self, output: &mut impl Write) -> io::Result<()> {
-        let mut bytes = Vec::new();
-        while self.next(&mut bytes) {
+        while let Some(bytes) = self.next() {
             output.write_all(&bytes)?;
-            bytes.clear();
         }
         Ok(())
     }
 
-    /// Waits for frames and appends some of them to `bytes`. `false` when the connection has ended.
-    fn next(&self, bytes: &mut Vec<u8>) -> bool {
+    /// Waits for frames and returns some of them. `None` when the connection has ended.
+    fn next(&self) -> Option<Vec<u8>> {
         let mut waiting = lock(&self.waiting);
         loop {
+            // A large frame is returned as it is: copying it takes processor time.
+            let mut bytes = waiting.pop().unwrap_or_default();
             while bytes.len() < TOGETHER
-                && let Some(frame) = waiting.answers.pop().or_else(|| waiting.content.pop())
+                && let Some(frame) = waiting.pop()
             {
                 bytes.extend_from_slice(&frame);
             }
             if !bytes.is_empty() {
                 self.changed.notify_all();
-                return true;
+                return Some(bytes);
             }
             if waiting.ended {
-                return false;
+                return None;
             }
             waiting = unpoisoned(self.changed.wait(waiting));
         }

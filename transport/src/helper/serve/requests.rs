@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use engine::entry;
 use engine::entry::{FileId, ListedEntry};
-use engine::source::{Root, Terms};
+use engine::source::{Root, Terms, Wanted};
 use engine::threads::lock;
 use engine::{Source, SourceError};
 
@@ -19,6 +19,7 @@ use crate::helper::serve::confine::{Allowed, Roots};
 use crate::helper::serve::confirm::confirm;
 use crate::helper::serve::delta::{Delta, Deltas};
 use crate::helper::serve::folders::{Folders, NO_NAME, NamedFolder, Violation, checked};
+use crate::helper::serve::range;
 use crate::helper::serve::runner::Runner;
 use crate::helper::serve::sinks::{Content, Line, Listing, Reply};
 use crate::helper::serve::workers::Kind;
@@ -200,6 +201,17 @@ impl Requests {
                         Err(error) => reply.answer(&Answer::Read(Err((&error).into()))),
                     }
                 })?;
+            }
+            Request::Range { folder, file, length } => {
+                let wanted = Wanted { again: false, ..file.wanted().ok_or(NO_NAME)? };
+                let work =
+                    move |source: &LocalSource, folders: &Folders<_>, folder: &_, reply: &_| {
+                        match folders.open(folder, source) {
+                            Ok(folder) => range::send(source, &folder, &wanted, length, reply),
+                            Err(error) => reply.answer(&Answer::Read(Err((&error).into()))),
+                        }
+                    };
+                self.on_folder(number, folder, Kind::Range, work)?;
             }
         }
         Ok(())

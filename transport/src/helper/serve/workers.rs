@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use engine::threads::lock;
 
-/// The threads of each kind.
+/// The threads of most kinds.
 const THREADS: usize = 2;
 
 /// Work for a thread.
@@ -23,10 +23,12 @@ pub(crate) enum Kind {
     LargeFile,
     /// A step of a file that is sent as differences.
     Delta,
+    /// A range of a large file. They are sent in the order of the requests.
+    Range,
 }
 
 /// The threads and their queues. They end when this is dropped and the queues are empty.
-pub(crate) struct Workers([Sender<Task>; 5]);
+pub(crate) struct Workers([Sender<Task>; 6]);
 
 impl Workers {
     /// Starts the threads.
@@ -34,10 +36,10 @@ impl Workers {
     /// # Errors
     /// The system starts no thread.
     pub(crate) fn start() -> io::Result<Self> {
-        let queue = |name: &str| {
+        let queue = |(name, threads): (&str, usize)| {
             let (tasks, queue) = channel::<Task>();
             let queue = Arc::new(Mutex::new(queue));
-            for _ in 0..THREADS {
+            for _ in 0..threads {
                 let queue = Arc::clone(&queue);
                 let thread = std::thread::Builder::new().name(name.to_owned());
                 thread.spawn(move || work(&queue))?;
@@ -45,8 +47,9 @@ impl Workers {
             io::Result::Ok(tasks)
         };
         let kinds = ["entries", "listings", "small-files", "large-files", "deltas"];
-        let [entries, listings, small, large, deltas] = kinds.map(queue);
-        Ok(Self([entries?, listings?, small?, large?, deltas?]))
+        let [entries, listings, small, large, deltas] = kinds.map(|name| queue((name, THREADS)));
+        let ranges = queue(("ranges", 1));
+        Ok(Self([entries?, listings?, small?, large?, deltas?, ranges?]))
     }
 
     /// Queues a task.

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use engine::SourceError;
@@ -47,7 +48,9 @@ impl Output {
         self.backlog.taken(count);
     }
 
+    /// Passes on a part whose bytes of content the network thread counted.
     pub(crate) fn content(&self, request: u64, part: ContentPart) {
+        self.backlog.bytes.fetch_add(part.around(), Ordering::Relaxed);
         // The thread of the sinks lives as long as this one.
         let _ = self.contents.send(vec![(request, part)]);
     }

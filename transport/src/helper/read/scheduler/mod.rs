@@ -1,6 +1,8 @@
 //! Holds what is requested and not answered, and distributes it over the channels.
 
 mod deltas;
+mod listings;
+mod ranges;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -29,9 +31,10 @@ use crate::ssh::event_loop::Scheduler;
 use crate::ssh::framing::Violation;
 use crate::ssh::outbox::Outbox;
 
-/// Bytes of listings that may wait for the sinks before this end stops reading. What correct far ends may still
-/// send fits below it.
-const LISTINGS_HARD: usize = 4 * LISTINGS;
+/// Bytes of listings and of contents that may wait for the sinks before this end stops reading. It bounds the memory,
+/// also of holes and of what takes more memory here than on the line.
+const LISTINGS_HARD: usize = 2 * LISTINGS;
+const CONTENTS_HARD: usize = QUEUED + (12 << 20);
 
 /// The round trip from which a host counts as far away, and the value while it is unknown.
 const FAR: Duration = Duration::from_millis(10);
@@ -52,6 +55,12 @@ pub(crate) struct HelperScheduler {
     files: HashMap<u64, FileFetch>,
     /// The thread that builds files from those of the base.
     deltas: Sender<Event>,
+    /// The files that are fetched in ranges and of which some are to be requested.
+    divided: VecDeque<u64>,
+    /// Bytes of ranges that are requested and not delivered.
+    ahead: u64,
+    /// Messages with names so far.
+    names: usize,
     /// What waits for a connection.
     waiting: VecDeque<Purpose>,
     round_trip: Duration,
@@ -77,6 +86,9 @@ impl HelperScheduler {
             listings: HashMap::new(),
             files: HashMap::new(),
             deltas,
+            divided: VecDeque::new(),
+            ahead: 0,
+            names: 0,
             waiting: VecDeque::new(),
             round_trip: UNKNOWN,
             progressed: false,
@@ -127,6 +139,9 @@ impl HelperScheduler {
                     return;
                 }
                 let Some(file) = self.files.get(&id) else { return };
+                if file.is_divisible() {
+                    return self.divide(id);
+                }
                 let (folder, request) = (Arc::clone(&file.folder), file.request());
                 let large = file.size() >= LARGE;
                 let Some(number) = self.channel_for(Some(&folder), large) else { return };
@@ -136,7 +151,7 @@ impl HelperScheduler {
                     file.asked = Some((number, asked));
                 }
             }
-            Purpose::Opening => {}
+            Purpose::Opening | Purpose::Range(_) => {}
         }
     }
 
@@ -199,71 +214,19 @@ impl HelperScheduler {
             Unwanted::Folder(id) => self.listings.get(&id).and_then(|listing| listing.asked),
             Unwanted::File(request, index) => {
                 self.event(Event::Unwanted(request, index));
-                let mut files = self.files.values();
-                let file = files.find(|file| file.request == request && file.index == index);
-                file.and_then(|file| file.asked)
+                let mut files = self.files.iter();
+                let is_this = |file: &FileFetch| file.request == request && file.index == index;
+                let Some((id, file)) = files.find(|(_, file)| is_this(file)) else { return };
+                if file.ranges.is_some() {
+                    return self.cancel_divided(*id);
+                }
+                file.asked
             }
         };
         if let Some((channel, number)) = asked
             && let Some(channel) = self.channels.get_mut(channel)
         {
             channel.cancel(number);
-        }
-    }
-
-    /// Processes an answer to the listing `id`; returns whether it is the last one.
-    fn listing_answer(
-        &mut self,
-        channel: usize,
-        id: u64,
-        answer: Answer,
-        bytes: usize,
-    ) -> Result<bool, Violation> {
-        let listing = self.listings.get_mut(&id);
-        match answer {
-            Answer::Batch(entries) => {
-                self.channels[channel].listed(bytes)?;
-                if let Some(listing) = listing {
-                    listing.entries(id, entries, &self.asked, &mut self.delivery)?;
-                    if listing.is_endless() {
-                        self.cancel(Unwanted::Folder(id));
-                        self.listings.remove(&id);
-                        let error = io::Error::other("its listing does not end");
-                        let error = SourceError::Unreadable { action: "list", error };
-                        self.delivery.listed(id, ListingPart::End(Err(error)));
-                    }
-                }
-                Ok(false)
-            }
-            Answer::Unreadable(name, error) => {
-                self.channels[channel].listed(bytes)?;
-                if let Some(listing) = listing {
-                    listing.unreadable(id, &name, error.into(), &mut self.delivery);
-                }
-                Ok(false)
-            }
-            Answer::Same(same) => {
-                if let Some(mut listing) = self.listings.remove(&id) {
-                    listing.same(same)?;
-                    self.delivery.listed(id, ListingPart::End(Ok(())));
-                }
-                Ok(true)
-            }
-            Answer::Differs => {
-                if let Some(mut listing) = self.listings.remove(&id) {
-                    listing.differs()?;
-                    self.delivery.listed(id, ListingPart::End(Ok(())));
-                }
-                Ok(true)
-            }
-            Answer::Listed(result) => {
-                if self.listings.remove(&id).is_some() {
-                    let result = result.map_err(SourceError::from);
-                    self.delivery.listed(id, ListingPart::End(result));
-                }
-                Ok(true)
-            }
-            _ => Err(WRONG),
         }
     }
 
@@ -280,6 +243,8 @@ impl HelperScheduler {
             return self.delta_answer(channel, id, answer, (content, bytes));
         }
         match answer {
+            Answer::Data if content.is_empty() => Err(NOTHING),
+            Answer::Hole(0) => Err(NOTHING),
             Answer::Data => {
                 self.channels[channel].read(content.len())?;
                 file.delivered(content.len() as u64)?;
@@ -328,6 +293,7 @@ impl HelperScheduler {
 /// By how many requests a channel that knows the folder may be busier than the others.
 const KNOWN: usize = 16;
 
+const NOTHING: Violation = Violation("nothing of a file");
 pub(super) const WRONG: Violation = Violation("an answer to another question");
 pub(super) const BAD_META: Violation = Violation("metadata that no entry has");
 
@@ -395,6 +361,7 @@ impl Scheduler for HelperScheduler {
             Purpose::Query(id) => self.query_answer(id, answer).map(|()| true)?,
             Purpose::Listing(id) => self.listing_answer(number, id, answer, bytes)?,
             Purpose::File(id) => self.file_answer(number, id, answer, (content, bytes))?,
+            Purpose::Range(id) => self.range_answer((number, request), id, answer, content)?,
             Purpose::Opening => match answer {
                 Answer::Root(_) => true,
                 _ => return Err(WRONG),
@@ -413,6 +380,9 @@ impl Scheduler for HelperScheduler {
         let waiting = self.delivery.backlog.bytes.load(Ordering::Relaxed);
         let contents = waiting < most.min(QUEUED);
         let listings = !self.delivery.is_full_of_listings();
+        if contents {
+            self.pump_ranges();
+        }
         for channel in &mut self.channels {
             channel.grant(listings, contents);
             channel.flush()?;
@@ -425,7 +395,9 @@ impl Scheduler for HelperScheduler {
     }
 
     fn is_flooded(&self, _: usize) -> bool {
-        self.delivery.backlog.listings.load(Ordering::Relaxed) > LISTINGS_HARD
+        let waits = &self.delivery.backlog;
+        waits.listings.load(Ordering::Relaxed) > LISTINGS_HARD
+            || waits.bytes.load(Ordering::Relaxed) > CONTENTS_HARD
     }
 
     fn stalled(&self, now: Instant, limit: Duration) -> bool {
@@ -440,14 +412,15 @@ impl Scheduler for HelperScheduler {
         self.channels.clear();
         self.waiting.clear();
         self.listings.values_mut().for_each(|listing| listing.asked = None);
-        self.files.values_mut().for_each(|file| file.asked = None);
+        self.files.retain(|_, file| file.forget_requests());
+        (self.divided, self.ahead) = (VecDeque::new(), 0);
         let queries = self.queries.keys().map(|id| Purpose::Query(*id));
         let listings = self.listings.keys().map(|id| Purpose::Listing(*id));
         let files = self.files.keys().map(|id| Purpose::File(*id));
         let mut waiting: Vec<_> = queries.chain(listings).chain(files).collect();
         waiting.sort_unstable_by_key(|purpose| match purpose {
             Purpose::Query(id) | Purpose::Listing(id) | Purpose::File(id) => *id,
-            Purpose::Opening => 0,
+            Purpose::Opening | Purpose::Range(_) => 0,
         });
         self.waiting = waiting.into();
     }
