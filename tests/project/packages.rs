@@ -25,7 +25,7 @@ fn checkout() -> &'static Path {
 fn pack(tree: &Path, arch: &str, version: &str, out: &Path, kind: &str) -> Run {
     let script = checkout().join("deploy/packages/build.sh");
     let run = Run::new("bash").arg(script).arg(tree).arg(arch).arg(version).arg(out).arg(kind);
-    run.env("SOURCE_DATE_EPOCH", "1700000000").patience(300)
+    run.env("SOURCE_DATE_EPOCH", "1700000000").env("PACKAGE_LEVEL", "0").patience(300)
 }
 
 /// The package of this kind for `arch` in the output of `make dist`.

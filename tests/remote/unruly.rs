@@ -18,7 +18,9 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 /// The number of folders that turn into symlinks and back.
-const PAIRS: u64 = 2_000;
+const PAIRS: u64 = 1_000;
+/// The least number of swaps while runs read the source.
+const FLIPS: u64 = 100_000;
 
 #[test]
 fn a_file_that_never_stands_still_is_kept_as_last_read_and_listed() {
@@ -132,7 +134,7 @@ fn a_file_that_only_others_may_read_gets_no_copy_that_is_open_to_more() {
     }
     swap_while(&stage.source, ["folder", "link"], 40, |flips| {
         let mut runs = 0;
-        while flips.load(Ordering::Relaxed) < 1_000_000 || runs < 5 {
+        while flips.load(Ordering::Relaxed) < FLIPS || runs < 5 {
             runs += 1;
             // Everything is read each time.
             let run = server.reached_by(stage.run()).rsync(&["--checksum"]);
@@ -169,7 +171,7 @@ fn nothing_outside_is_kept_when_folders_turn_into_symlinks() {
     }
     swap_while(&stage.source, ["folder", "link"], PAIRS, |flips| {
         let mut runs = 0;
-        while flips.load(Ordering::Relaxed) < 1_000_000 || runs < 3 {
+        while flips.load(Ordering::Relaxed) < FLIPS || runs < 3 {
             runs += 1;
             let prefix = format!("new-{runs}");
             let done = server.reached_by(stage.run()).set("backup-name-prefix", prefix).done();
