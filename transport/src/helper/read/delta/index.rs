@@ -5,7 +5,7 @@ use std::io;
 
 use crate::helper::delta::chunker::{Chunker, Piece};
 use crate::helper::delta::sums::ChunkSum;
-use crate::helper::protocol::delta::SentSums;
+use crate::helper::protocol::delta::{SentChunk, SentSums};
 
 /// A chunk of the base.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,12 +15,19 @@ pub(crate) struct BaseChunk {
     sum: ChunkSum,
 }
 
+impl BaseChunk {
+    /// Whether it has the same bytes as a chunk of the far end.
+    pub(crate) fn is(&self, (length, sum): &SentChunk) -> bool {
+        self.length == *length && self.sum == *sum
+    }
+}
+
 /// The chunks, found by their sums.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     /// By offset.
     chunks: Vec<BaseChunk>,
-    /// Positions in `chunks`, by sum and offset.
+    /// Positions in `chunks`, by sum and offset; empty until all are there.
     by_sum: Vec<u32>,
 }
 
@@ -29,6 +36,11 @@ impl Index {
         // A chunk is shorter than 4 GiB.
         let length = u32::try_from(length).unwrap_or(u32::MAX);
         self.chunks.push(BaseChunk { offset, length, sum });
+    }
+
+    /// The chunks so far.
+    pub(crate) fn chunks(&self) -> &[BaseChunk] {
+        &self.chunks
     }
 
     fn sort(&mut self) {
@@ -49,9 +61,8 @@ impl Index {
     }
 }
 
-/// An index that is being made.
+/// Divides the base.
 pub(crate) struct Indexing {
-    index: Index,
     chunker: Chunker,
     sums: SentSums,
     at: u64,
@@ -61,30 +72,35 @@ impl Indexing {
     /// Begins with a file of `size` bytes.
     pub(crate) fn new(sums: SentSums, size: u64, has_holes: bool) -> Self {
         let chunker = Chunker::new(sums.chunk, 0, size, has_holes);
-        Self { index: Index::default(), chunker, sums, at: 0 }
+        Self { chunker, sums, at: 0 }
     }
 
-    /// Divides about `bytes` more; the index when it is complete.
+    /// Adds about `bytes` more to the index; returns whether it is complete.
     ///
     /// # Errors
     /// Those of `pread(2)` and `lseek(2)`.
-    pub(crate) fn advance(&mut self, file: &File, bytes: u64) -> io::Result<Option<Index>> {
+    pub(crate) fn advance(
+        &mut self,
+        index: &mut Index,
+        file: &File,
+        bytes: u64,
+    ) -> io::Result<bool> {
         let end = self.at + bytes;
         while self.at < end {
             match self.chunker.next(file)? {
                 Some(Piece::Chunk(chunk)) => {
                     let (length, sum) = (chunk.len(), self.sums.key.chunk(chunk));
-                    self.index.add(self.at, length, sum);
+                    index.add(self.at, length, sum);
                     self.at += length as u64;
                 }
                 Some(Piece::Hole(length)) => self.at += length,
                 None => {
-                    self.index.sort();
-                    return Ok(Some(std::mem::take(&mut self.index)));
+                    index.sort();
+                    return Ok(true);
                 }
             }
         }
-        Ok(None)
+        Ok(false)
     }
 }
 

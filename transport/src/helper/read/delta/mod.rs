@@ -5,6 +5,7 @@
 //! network thread checks what arrives (`rules`) and sends what this thread asks for.
 
 pub(crate) mod index;
+pub(crate) mod lookahead;
 pub(crate) mod output;
 pub(crate) mod plan;
 pub(crate) mod rules;

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use crate::helper::delta::PART_MAX;
 use crate::helper::protocol::delta::SentChunk;
-use crate::helper::read::delta::index::Index;
+use crate::helper::read::delta::index::BaseChunk;
 
 /// The length from which a gap is asked for before its end is known, bytes.
 const GAP_MAX: u64 = 4 * PART_MAX;
@@ -54,16 +54,25 @@ impl Plan {
         Self { at: from, gap: None, shift: 0, expected: 0 }
     }
 
-    /// Processes the next chunk.
+    /// The position of the base's chunk that comes next if nothing changed.
+    pub(crate) fn expected(&self) -> usize {
+        self.expected
+    }
+
+    /// The next chunk that the base has is the one at this position.
+    pub(crate) fn expect(&mut self, position: usize) {
+        self.expected = position;
+    }
+
+    /// Processes the next chunk, which the base has at a position, or does not have.
     pub(crate) fn chunk(
         &mut self,
-        index: &Index,
-        (length, sum): &SentChunk,
+        (length, _): &SentChunk,
+        found: Option<(usize, BaseChunk)>,
         out: &mut VecDeque<Step>,
     ) {
         let (start, length) = (self.at, u64::from(*length));
         self.at += length;
-        let found = index.find(sum, self.expected);
         let Some((number, chunk)) = found.filter(|(_, chunk)| u64::from(chunk.length) == length)
         else {
             let gap = *self.gap.get_or_insert(start);
@@ -125,7 +134,9 @@ mod tests {
         };
         let index = index_of(&chunks(base));
         let (mut plan, mut out) = (Plan::new(0), VecDeque::new());
-        chunks(file).iter().for_each(|chunk| plan.chunk(&index, chunk, &mut out));
+        for chunk in &chunks(file) {
+            plan.chunk(chunk, index.find(&chunk.1, plan.expected()), &mut out);
+        }
         plan.end(base.iter().map(|(length, _)| u64::from(*length)).sum(), &mut out);
         out.into()
     }

@@ -13,7 +13,8 @@ use crate::helper::delta::sums::PIECE_SUM;
 use crate::helper::delta::{PART_MAX, PARTS, pieces};
 use crate::helper::protocol::delta::{Origin, SentChunk, SentPart, SentRun, SentSums};
 use crate::helper::read::command::gone;
-use crate::helper::read::delta::index::{Index, Indexing};
+use crate::helper::read::delta::index::{BaseChunk, Index, Indexing};
+use crate::helper::read::delta::lookahead::goes_on;
 use crate::helper::read::delta::output::Output;
 use crate::helper::read::delta::plan::{Part, Plan, Step};
 use crate::helper::read::delta::{DeltaCommand, DeltaFile};
@@ -31,10 +32,18 @@ const WAITING: usize = 512 * 1024;
 /// After so many parts without a page of the base, sums are sent for one part of 16 only.
 const FRUITLESS: u32 = 64;
 
-/// Pieces of the far end that are not planned yet.
+/// A piece of the far end that is not planned yet.
 enum Listed {
-    Chunks(Vec<SentChunk>),
+    Chunk(SentChunk),
     Hole(u64),
+}
+
+/// Whether the base has a chunk.
+enum Found {
+    Yes(usize, BaseChunk),
+    No,
+    /// That shows when more of the base is divided, or more of the file is listed.
+    NotYet,
 }
 
 /// The state of a session after a turn.
@@ -56,13 +65,14 @@ pub(crate) struct Session {
     base: File,
     base_size: u64,
     sums: SentSums,
+    /// `None` when `index` is complete.
     indexing: Option<Indexing>,
     index: Index,
+    /// How many of the next chunks are known not to be in the base's next ones.
+    missing: usize,
     /// The offset up to which the file was passed on.
     delivered: u64,
     listed: VecDeque<Listed>,
-    /// Chunks in `listed`.
-    listed_chunks: usize,
     list_ended: bool,
     plan: Plan,
     planned: bool,
@@ -96,9 +106,9 @@ impl Session {
             sums,
             indexing: Some(Indexing::new(sums, meta.size, has_holes)),
             index: Index::default(),
+            missing: 0,
             delivered: file.from,
             listed: VecDeque::new(),
-            listed_chunks: 0,
             list_ended: false,
             plan: Plan::new(file.from),
             planned: false,
@@ -148,18 +158,16 @@ impl Session {
     fn discard(&mut self, output: &Output) {
         self.answers.drain(..).for_each(|(_, bytes)| output.taken(bytes.len()));
         self.listed.clear();
-        self.listed_chunks = 0;
+        self.missing = 0;
         self.steps.clear();
         self.unsent.clear();
     }
 
     pub(crate) fn chunks(&mut self, chunks: Vec<SentChunk>) {
-        self.listed_chunks += chunks.len();
-        self.listed.push_back(Listed::Chunks(chunks));
+        self.listed.extend(chunks.into_iter().map(Listed::Chunk));
     }
 
     pub(crate) fn hole(&mut self, length: u64) {
-        self.listed_chunks += 1;
         self.listed.push_back(Listed::Hole(length));
     }
 
@@ -228,33 +236,43 @@ impl Session {
 
     /// One turn; returns whether there is more to do now.
     fn advance(&mut self, may_ask: usize, output: &Output) -> io::Result<bool> {
-        if self.listed_chunks + self.steps.len() > WAITING {
+        if self.listed.len() + self.steps.len() > WAITING {
             return Err(io::Error::other("the file is in too many pieces"));
         }
-        if let Some(indexing) = &mut self.indexing {
-            match indexing.advance(&self.base, DIVIDED)? {
-                Some(index) => (self.index, self.indexing) = (index, None),
-                None => return Ok(true),
-            }
-        }
+        let indexes = !self.planned && self.divide()?;
         self.plan();
         let asks = self.send_parts(may_ask, output)?;
         let goes = self.deliver(output)?;
-        Ok(asks || goes)
+        Ok(indexes || asks || goes)
     }
 
+    /// Divides more of the base; returns whether it did.
+    fn divide(&mut self) -> io::Result<bool> {
+        let Some(indexing) = &mut self.indexing else { return Ok(false) };
+        if indexing.advance(&mut self.index, &self.base, DIVIDED)? {
+            self.indexing = None;
+        }
+        Ok(true)
+    }
+
+    /// Plans all that can be planned now.
     fn plan(&mut self) {
         let before = self.steps.len();
-        for listed in self.listed.drain(..) {
-            match listed {
-                Listed::Chunks(chunks) => {
-                    chunks.iter().for_each(|it| self.plan.chunk(&self.index, it, &mut self.steps));
-                }
+        while let Some(next) = self.listed.front() {
+            match *next {
                 Listed::Hole(length) => self.plan.hole(length, &mut self.steps),
+                Listed::Chunk(chunk) => {
+                    let found = match self.find(&chunk) {
+                        Found::Yes(position, of_base) => Some((position, of_base)),
+                        Found::No => None,
+                        Found::NotYet => break,
+                    };
+                    self.plan.chunk(&chunk, found, &mut self.steps);
+                }
             }
+            self.listed.pop_front();
         }
-        self.listed_chunks = 0;
-        if self.list_ended && !self.planned {
+        if self.list_ended && self.listed.is_empty() && !self.planned {
             self.planned = true;
             self.plan.end(self.base_size, &mut self.steps);
         }
@@ -262,6 +280,32 @@ impl Session {
             Step::Part(part) => Some(*part),
             Step::Base { .. } | Step::Hole(_) => None,
         }));
+    }
+
+    /// Whether the base has the next chunk.
+    fn find(&mut self, chunk: &SentChunk) -> Found {
+        let expected = self.plan.expected();
+        if self.indexing.is_none() {
+            let found = self.index.find(&chunk.1, expected);
+            return found.map_or(Found::No, |(position, of_base)| Found::Yes(position, of_base));
+        }
+        if self.missing > 0 {
+            self.missing -= 1;
+            return Found::No;
+        }
+        let next = self.listed.iter().map_while(|listed| match listed {
+            Listed::Chunk(chunk) => Some(chunk),
+            Listed::Hole(_) => None,
+        });
+        match goes_on(self.index.chunks(), expected, next) {
+            Some((0, position)) => Found::Yes(position, self.index.chunks()[position]),
+            Some((missing, position)) => {
+                self.missing = missing - 1;
+                self.plan.expect(position);
+                Found::No
+            }
+            None => Found::NotYet,
+        }
     }
 
     /// Asks for parts; returns whether it could ask for more now.

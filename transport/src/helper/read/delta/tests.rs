@@ -16,11 +16,13 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use super::*;
 use crate::delivery::{ContentPart, Delivery};
-use crate::helper::delta::chunker::{Chunker, Piece};
+use crate::helper::delta::chunker::{ChunkSize, Chunker, Piece};
 use crate::helper::delta::pieces;
-use crate::helper::delta::sums::PIECE_SUM;
+use crate::helper::delta::sums::{Key, PIECE_SUM};
 use crate::helper::protocol::delta::Origin;
 use crate::helper::read::command::Command;
+use crate::helper::read::delta::output::Output;
+use crate::helper::read::delta::session::{Session, Turn};
 
 /// What a sink received of a file.
 #[derive(Debug, Default)]
@@ -185,6 +187,40 @@ fn noise(seed: u64, count: usize) -> Vec<u8> {
     let mut bytes = vec![0; count];
     blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
     bytes
+}
+
+#[test]
+fn what_changed_is_asked_for_before_the_whole_base_is_divided() {
+    let base = noise(1, 24 << 20);
+    let mut content = base.clone();
+    content[1 << 20..][..4096].copy_from_slice(&noise(2, 4096));
+    content.splice(2 << 20..2 << 20, noise(3, 5000));
+    let (to_network, mut commands) = unbounded_channel::<Command>();
+    let (delivery, threads) = Delivery::start(&to_network).unwrap();
+    let output = Output::new(&delivery, to_network);
+    let (kept, listed) = (file_of(&base), meta_of(content.len()));
+    let of_base = Arc::new(Kept(kept.try_clone().unwrap()));
+    let file = DeltaFile { request: 1, index: 0, base: of_base, listed: listed.clone(), from: 0 };
+    let sums = SentSums { chunk: ChunkSize::of(listed.size), key: Key::new([1; 32]), runs: false };
+    let mut session = Session::new(ID, file, 1, (kept, &meta_of(base.len())), sums, &output);
+    let (file, size) = (file_of(&content), content.len() as u64);
+    let mut chunker = Chunker::new(sums.chunk, 0, size, false);
+    while let Some(Piece::Chunk(chunk)) = chunker.next(&file).unwrap() {
+        session.chunks(vec![(chunk.len() as u32, sums.key.chunk(chunk))]);
+    }
+    // A turn divides 8 MiB of the base.
+    assert!(session.turn(100, &output) == Turn::Goes);
+    assert!(matches!(commands.try_recv(), Ok(Command::Delta(DeltaCommand::Ask { .. }))));
+    let Ok(Command::Delta(DeltaCommand::Parts { parts, last: false, .. })) = commands.try_recv()
+    else {
+        panic!()
+    };
+    let covered: u64 = parts.iter().map(|part| u64::from(part.length)).sum();
+    assert!(parts.len() == session.awaited() && parts.len() >= 2, "{}", parts.len());
+    assert!((4096 + 5000..100_000).contains(&covered), "{covered}");
+    session.abandon(&output);
+    drop((output, delivery));
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
 #[test]
