@@ -9,6 +9,7 @@ mod install;
 mod install_refused;
 mod large_file;
 mod lost;
+mod memory;
 mod other_rights;
 mod restore;
 mod restore_hostile;

@@ -180,6 +180,7 @@ fn nothing_yet(
         trust,
         base: nothing(),
         here: nothing(),
+        writes: false,
         base_since: None,
         begins: ReadTimes::default(),
         backups: FileId { dev: 0, ino: 0 },

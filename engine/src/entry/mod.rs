@@ -154,7 +154,8 @@ impl Extra {
         any.then(|| Box::new(Self { target: None, xattrs, xattrs_unread }))
     }
 
-    fn bytes(&self) -> usize {
+    /// Approximate memory, bytes.
+    pub(crate) fn bytes(&self) -> usize {
         let xattrs = self.xattrs.iter().map(|(name, value)| name.len() + value.len());
         size_of::<Self>() + self.target.as_ref().map_or(0, Vec::len) + xattrs.sum::<usize>()
     }

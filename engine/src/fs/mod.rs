@@ -12,6 +12,7 @@ pub(crate) mod remove_tree;
 pub(crate) mod small_file;
 pub(crate) mod temporary;
 pub(crate) mod traverse;
+pub(crate) mod unnamed;
 
 pub use self::access::{open_to_others, own_umask};
 pub use self::dir::Dir;

@@ -352,7 +352,7 @@ impl<S: Source> SnapshotWriter<S> {
         source: &Arc<S::Folder>,
         items: Vec<PendingEntry>,
     ) {
-        let in_flight = self.walk.in_flight(items.len());
+        let in_flight = self.walk.in_flight(items.iter().map(|item| &item.entry));
         folder.expect(1);
         FileReceiver::new(self, folder, handles, source, items, in_flight).ask();
     }

@@ -86,7 +86,9 @@ impl<S: Source> FileReceiver<S> {
 
     /// The request for a file, or for the part of it that an interrupted run did not store.
     fn wanted(&mut self, index: usize) -> Wanted {
-        let entry = self.items[index].entry.clone();
+        let PendingEntry { entry, .. } = &self.items[index];
+        // Its attributes stay here: no source needs them to read the file.
+        let entry = Entry { name: entry.name.clone(), meta: entry.meta.clone(), extra: None };
         let again = self.attempt > 0;
         // After a file turned out to be another one, it is read without the base.
         let base = if again { None } else { base_file(&self.handles, &self.items[index]) };

@@ -112,6 +112,7 @@ pub(crate) fn new_writer<S: Source>(
     // On a full disk the start cannot be recorded. Then the files stored now count as read by the run before.
     let _ = checkpoints.note_begin(names.reads_from);
     let mut set = attempt.setting(names, granularity, trust)?;
+    set.writes = true;
     set.begins = set.begins.with(checkpoints.begins());
     set.folds_case = abilities.folds_case;
     let (changed, each) = (abilities.changed_names, !checkpoints.whole());

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use crate::backup::plan::{Action, KnownEntries, Planned, Verdict, plan};
 use crate::backup::walk::Walk;
+use crate::backup::walk::folder::overflow::Waits;
 use crate::backup::walk::folder::subfolders::{Subfolders, Waiting};
 use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::known::Compared;
@@ -243,6 +244,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         folder.expect(enter.len());
         let waiting = enter.len() + self.state.waiting.fetch_add(enter.len(), Ordering::Relaxed);
         let parent = Arc::clone(folder);
+        let enter = self.state.overflow.keep(enter, || self.state.file_for_overflow());
         self.state.push_enter(WalkTask::EnterNext { parent, waiting: enter, asks }, asks);
         if self.state.later() && waiting > WAITING {
             Err(RunError::Endless { waiting })
@@ -270,14 +272,18 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
     pub(crate) fn enter_next(
         self: &Arc<Self>,
         parent: Arc<WalkFolder<S::Folder>>,
-        mut waiting: Subfolders,
+        waiting: Waits,
         asks: bool,
     ) -> Result<(), RunError> {
         let begun = (asks && self.state.later()).then(|| self.state.queue.begun());
+        let mut waiting = self.state.overflow.take(waiting).map_err(|error| {
+            let action = "cannot read back which folders wait to be entered in";
+            self.state.destination(action, &parent.place, c"", error)
+        })?;
         let Some(Waiting { entry, beyond, confirmed }) = waiting.pop() else { return Ok(()) };
         self.state.waiting.fetch_sub(1, Ordering::Relaxed);
         if !waiting.is_empty() {
-            let parent = Arc::clone(&parent);
+            let (parent, waiting) = (Arc::clone(&parent), self.state.overflow.keep_here(waiting));
             self.state.push_enter(WalkTask::EnterNext { parent, waiting, asks }, asks);
         }
         self.enter(&parent, entry, EnterBy { begun, found: None, confirmed }, beyond)

@@ -42,7 +42,7 @@ impl<S: Source, T: PlanSink<S>> ListSink for Listing<S, T> {
         arrival.parts.fetch_add(1, Ordering::Relaxed);
         if walk.state.later() {
             let (folder, arrival) = (Arc::clone(&self.folder), Arc::clone(arrival));
-            let waits = walk.state.arrived.acquire(batch.len() as u64);
+            let waits = walk.state.arrived.acquire(batch.bytes() as u64);
             walk.state.queue.push(WalkTask::Arrived { folder, batch, arrival, waits });
         } else if let Err(error) = walk.arrived(&self.folder, &batch, arrival) {
             walk.state.fail(error);

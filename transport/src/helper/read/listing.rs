@@ -1,6 +1,5 @@
 //! A listing that is being received.
 
-use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
@@ -23,8 +22,10 @@ pub(crate) struct FolderListing {
     pub(crate) folder: Arc<FolderHandle>,
     /// The channel, and the number of the request on it.
     pub(crate) asked: Option<(usize, u32)>,
-    /// Hashes of the names that were delivered: a listing that is repeated on a new connection delivers the others.
-    seen: HashSet<u64>,
+    /// Hashes of the names that were delivered on this connection. The engine notices a name that comes twice.
+    seen: Vec<u64>,
+    /// Those of earlier connections, sorted: a listing that is repeated delivers the others.
+    seen_before: Vec<u64>,
     hasher: RandomState,
     /// What the far end may confirm, as long as it has listed nothing.
     awaited: Option<Awaited>,
@@ -38,7 +39,8 @@ pub(crate) struct Awaited {
 
 impl FolderListing {
     pub(crate) fn new(folder: Arc<FolderHandle>, awaited: Option<Awaited>) -> Self {
-        Self { folder, asked: None, seen: HashSet::new(), hasher: RandomState::new(), awaited }
+        let (seen, seen_before, hasher) = (Vec::new(), Vec::new(), RandomState::new());
+        Self { folder, asked: None, seen, seen_before, hasher, awaited }
     }
 
     /// The message that requests what is not delivered yet, and the terms that must be known for it.
@@ -76,13 +78,25 @@ impl FolderListing {
         Ok(())
     }
 
+    /// The connection on which it was asked for is lost.
+    pub(crate) fn interrupted(&mut self) {
+        self.asked = None;
+        self.seen_before.append(&mut self.seen);
+        self.seen_before.sort_unstable();
+    }
+
     fn is_new(&mut self, name: &[u8]) -> bool {
-        self.seen.insert(self.hasher.hash_one(name))
+        let hash = self.hasher.hash_one(name);
+        if self.seen_before.binary_search(&hash).is_ok() {
+            return false;
+        }
+        self.seen.push(hash);
+        true
     }
 
     /// The number of names that were delivered.
     pub(crate) fn names(&self) -> usize {
-        self.seen.len()
+        self.seen.len() + self.seen_before.len()
     }
 
     /// Delivers entries.

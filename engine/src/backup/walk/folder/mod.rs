@@ -1,6 +1,7 @@
 //! A folder during a walk, with its counterparts in the source, the base and the incomplete snapshot.
 
 pub(crate) mod open;
+pub(crate) mod overflow;
 pub(crate) mod subfolders;
 
 use std::collections::HashSet;

@@ -6,8 +6,10 @@ pub(crate) mod task;
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{CStr, CString};
+use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -15,10 +17,12 @@ use std::time::Instant;
 
 use crate::backup::plan::Planned;
 use crate::backup::walk::folder::WalkFolder;
+use crate::backup::walk::folder::overflow::Overflow;
 use crate::backup::walk::known::Guesses;
 use crate::backup::walk::state::setting::{MountSeen, RootSeen, WalkSetting};
 use crate::backup::walk::state::tally::Tally;
 use crate::backup::walk::state::task::{InFlight, Retry, WalkTask};
+use crate::entry::Entry;
 use crate::entry::overlay::SidecarRecords;
 use crate::entry::preserve::Preserve;
 use crate::entry::stored::StoredEntry;
@@ -27,6 +31,7 @@ use crate::error::RunError;
 use crate::filter::scope::Scope;
 use crate::fs::dir::Dir;
 use crate::fs::metadata::xattrs::XattrSelection;
+use crate::fs::unnamed::unnamed_file;
 use crate::job::Job;
 use crate::monitor::event::Event;
 use crate::monitor::items::ItemizedChange;
@@ -36,8 +41,11 @@ use crate::threads::lock::lock;
 use crate::threads::semaphore::Semaphore;
 use crate::threads::work_queue::Queue;
 
-/// The most entries of a source that answers later that may wait for a worker. They take about 10 MiB.
-const ARRIVED: u64 = 64 * 1024;
+/// The most memory of entries of a source that answers later that may wait for a worker, bytes.
+const ARRIVED: u64 = 10 << 20;
+
+/// Bytes of attributes that count as one more file in flight.
+const A_FILE: usize = 4096;
 
 /// The state that the threads of a walk share. The sink uses the settings, counters, events and cancellation. Only the
 /// walk uses the pending work.
@@ -77,6 +85,8 @@ pub(crate) struct WalkState<S: Source> {
     pub(super) guesses: Guesses,
     /// The number of folders that are open.
     pub(crate) open: Arc<AtomicUsize>,
+    /// The listed folders that wait to be entered.
+    pub(crate) overflow: Overflow,
 }
 
 impl<S: Source> WalkState<S> {
@@ -109,8 +119,19 @@ impl<S: Source> WalkState<S> {
             looked: Mutex::default(),
             guesses: Guesses::default(),
             open: Arc::default(),
+            overflow: Overflow::default(),
             set,
         })
+    }
+
+    /// A file without a name: on the destination, or for a dry run where temporary files are.
+    pub(crate) fn file_for_overflow(&self) -> Option<File> {
+        let on_destination = || {
+            let top = self.set.here.top.as_ref().filter(|_| self.set.writes)?;
+            unnamed_file(top.as_fd()).ok()
+        };
+        let temporary = || unnamed_file(File::open(std::env::temp_dir()).ok()?).ok();
+        on_destination().or_else(temporary)
     }
 
     /// What the walk found at each root.
@@ -205,10 +226,16 @@ impl<S: Source> WalkState<S> {
         self.source.answers() != Answers::AtOnce
     }
 
-    /// Takes permits to request `files` files, and waits until they are free. `None` for a source that answers at once.
-    pub(crate) fn in_flight(&self, files: usize) -> Option<InFlight<S::Folder>> {
+    /// Takes permits to request files with these entries, and waits until they are free. Attributes count as further
+    /// files: few files can have much of them. `None` for a source that answers at once.
+    pub(crate) fn in_flight<'a>(
+        &self,
+        files: impl Iterator<Item = &'a Entry>,
+    ) -> Option<InFlight<S::Folder>> {
+        let attributes = |entry: &Entry| entry.extra.as_ref().map_or(0, |extra| extra.bytes());
+        let permits = || files.map(|entry| 1 + (attributes(entry) / A_FILE) as u64).sum();
         self.later()
-            .then(|| InFlight { _pass: self.gate.acquire(files as u64), _hold: self.queue.hold() })
+            .then(|| InFlight { _pass: self.gate.acquire(permits()), _hold: self.queue.hold() })
     }
 
     /// Queues a task that carries `name` in `folder` forward. The folder waits for the task.

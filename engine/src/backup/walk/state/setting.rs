@@ -74,6 +74,8 @@ pub(crate) struct WalkSetting {
     /// Paths inside the base that a check found damaged. The run neither links nor copies from them.
     pub(crate) damaged: HashSet<Vec<u8>>,
     pub(crate) here: ComparedSnapshot,
+    /// Whether the walk may write to the destination.
+    pub(crate) writes: bool,
     /// The earliest timestamp of a change to a file of the source that the base's copy may lack.
     pub(crate) base_since: Option<Time>,
     /// The same for the copies in the incomplete snapshot.
@@ -175,6 +177,7 @@ pub(crate) fn gather(
         damaged: damage.paths,
         base: beside(base).map_err(broken)?,
         here: beside(incomplete).map_err(broken)?,
+        writes: false,
         backups: repository.id,
         backups_dir: repository.path.clone(),
         snapshot_dir: incomplete

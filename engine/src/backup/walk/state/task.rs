@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::backup::walk::folder::WalkFolder;
-use crate::backup::walk::folder::subfolders::Subfolders;
+use crate::backup::walk::folder::overflow::Waits;
 use crate::backup::walk::known::{Asked, ConfirmedFolder};
 use crate::entry::tree_path::TreePath;
 use crate::entry::{Batch, Entry, ListedEntry};
@@ -22,7 +22,7 @@ pub(crate) enum WalkTask<F> {
     /// Enter a folder that the layout puts into `parent`.
     Enter { parent: Arc<WalkFolder<F>>, entry: Entry, found: LayoutFolder<F>, covered: bool },
     /// Enter the next one of some listed folders. It `asks` the source for the listing, unless that is known.
-    EnterNext { parent: Arc<WalkFolder<F>>, waiting: Subfolders, asks: bool },
+    EnterNext { parent: Arc<WalkFolder<F>>, waiting: Waits, asks: bool },
     /// Process some entries of a folder that have arrived.
     Arrived { folder: Arc<WalkFolder<F>>, batch: Batch, arrival: Arc<Arrival<F>>, waits: Permit },
     /// Handle the end of a listing: all entries have arrived and are processed.

@@ -11,7 +11,7 @@ use crate::helper::read::scheduler::{HelperScheduler, WRONG};
 use crate::ssh::framing::Violation;
 
 /// Maximum number of entries in all folders that are being listed. Above it, a far end that sends names without end is
-/// more likely. The hashes of this many names fit into 40 MiB.
+/// more likely. The hashes of this many names take 29 MB.
 const ENTRIES_MAX: usize = 3_600_000;
 
 /// The number of entries is looked at after so many messages.

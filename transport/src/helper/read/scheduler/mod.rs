@@ -411,7 +411,7 @@ impl Scheduler for HelperScheduler {
     fn reset(&mut self, _: &str) {
         self.channels.clear();
         self.waiting.clear();
-        self.listings.values_mut().for_each(|listing| listing.asked = None);
+        self.listings.values_mut().for_each(FolderListing::interrupted);
         self.files.retain(|_, file| file.forget_requests());
         (self.divided, self.ahead) = (VecDeque::new(), 0);
         let queries = self.queries.keys().map(|id| Purpose::Query(*id));
