@@ -1,6 +1,7 @@
 //! Real file systems: limits of links, space and inodes, and types that some cannot store.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -13,6 +14,7 @@ use fixtures::mutate::mutate;
 use fixtures::need;
 use fixtures::random_tree::{Spec, random_tree};
 use fixtures::scan::scan;
+use fixtures::scratch::Scratch;
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
 
@@ -51,6 +53,46 @@ fn ext4_xfs_and_btrfs_hold_everything() {
         for (snapshot, before) in older {
             assert_untouched(&snapshot, &before);
         }
+    }
+}
+
+/// `-X` describes a file by its name where this holds (`engine::fs::ByName`).
+#[test]
+fn ext4_btrfs_and_tmpfs_show_renames_and_links_in_the_change_time() {
+    let mut places = vec![("tmpfs", Scratch::below(Path::new("/dev/shm")), None)];
+    for (kind, megabytes) in [("ext4", 64), ("btrfs", 300)] {
+        let disk = need!(LoopFs::new(kind, megabytes, &[]));
+        places.push((kind, Scratch::below(disk.path()), Some(disk)));
+    }
+    for (kind, place, _) in &places {
+        let changed = |name: &str| {
+            let meta = fs::symlink_metadata(place.join(name)).expect("look at a file");
+            (meta.ctime(), meta.ctime_nsec())
+        };
+        // Makes the clock of the file system advance.
+        let tick = || {
+            let now = || {
+                fs::write(place.join("now"), "").expect("write a file");
+                changed("now")
+            };
+            let before = now();
+            while now() <= before {}
+        };
+        let file = |name: &str| fs::write(place.join(name), "").expect("write a file");
+        ["one", "two", "three", "four", "five"].iter().for_each(|name| file(name));
+        let at = |name: &str| place.join(name);
+        let [one, two, three, four, five] = ["one", "two", "three", "four", "five"].map(&changed);
+        tick();
+        fs::rename(at("one"), at("moved")).expect("rename");
+        assert!(changed("moved") > one, "{kind}: a rename");
+        fs::rename(at("moved"), at("two")).expect("rename over another file");
+        assert!(changed("two") > two, "{kind}: a rename over another file");
+        fs::hard_link(at("three"), at("link")).expect("link");
+        assert!(changed("three") > three, "{kind}: a link");
+        let folder = fs::File::open(place.path()).expect("open a folder");
+        let exchange = rustix::fs::RenameFlags::EXCHANGE;
+        rustix::fs::renameat_with(&folder, "four", &folder, "five", exchange).expect("exchange");
+        assert!(changed("five") > four && changed("four") > five, "{kind}: an exchange");
     }
 }
 

@@ -389,28 +389,30 @@ fn no_file_gets_the_attributes_of_one_that_had_its_name_for_a_moment() {
     need!(need::root());
     need!(need::tool("strace"));
     const PAIRS: u64 = 8;
-    let stage = Stage::new(BIN);
-    for number in 0..PAIRS {
-        let tree = Tree::new()
-            .file(format!("own {number}"), "public")
-            .owner(SOMEONE, SOMEONE)
-            .xattr("user.of", "own")
-            .file(format!("others {number}"), "SECRET")
-            .xattr("user.of", "others");
-        tree.build(&stage.source);
-    }
-    swap_while(&stage.source, ["own", "others"], PAIRS, |_| {
-        // Between reading the owner and reading the attributes.
-        let slow = ["listxattr,llistxattr:delay_enter=2000"];
-        let done = stage.run().rsync(&["-X"]).injecting(&slow).done();
-        assert!([0, 3].contains(&done.code), "{}", done.said());
-        let newest = stage.inside(&stage.history().newest());
-        for (path, found) in scan(&newest).iter().filter(|(_, found)| found.is_file()) {
-            let expected = if found.user == SOMEONE { "own" } else { "others" };
-            let of = found.xattrs.get("user.of").map(Vec::as_slice);
-            assert_eq!(of, Some(expected.as_bytes()), "{path:?}: {found:?}");
+    for own in [Some("own"), None] {
+        let stage = Stage::new(BIN);
+        for number in 0..PAIRS {
+            let tree = Tree::new().file(format!("own {number}"), "public").owner(SOMEONE, SOMEONE);
+            let tree = match own {
+                Some(own) => tree.xattr("user.of", own),
+                None => tree,
+            };
+            let others = tree.file(format!("others {number}"), "SECRET").xattr("user.of", "others");
+            others.build(&stage.source);
         }
-    });
+        swap_while(&stage.source, ["own", "others"], PAIRS, |_| {
+            // Between reading the owner and reading the attributes, which may come first.
+            let slow = ["listxattr,llistxattr,newfstatat:delay_enter=2000"];
+            let done = stage.run().rsync(&["-X"]).injecting(&slow).done();
+            assert!([0, 3].contains(&done.code), "{}", done.said());
+            let newest = stage.inside(&stage.history().newest());
+            for (path, found) in scan(&newest).iter().filter(|(_, found)| found.is_file()) {
+                let expected = if found.user == SOMEONE { own } else { Some("others") };
+                let of = found.xattrs.get("user.of").map(Vec::as_slice);
+                assert_eq!(of, expected.map(str::as_bytes), "{path:?}: {found:?}");
+            }
+        });
+    }
 }
 
 #[test]

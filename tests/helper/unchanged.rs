@@ -103,6 +103,34 @@ fn each_kind_of_change_to_each_kind_of_entry_is_found() {
     }
 }
 
+/// What a user changed in the base is not what the source has.
+#[test]
+fn what_changed_in_the_base_is_no_part_of_the_next_snapshot() {
+    need!(need::root());
+    let server = need!(Sshd::serving(Subsystem::Internal));
+    let stage = Stage::with(BIN, &everything());
+    settle(&stage);
+    let run = || run(&server, &stage).rsync(&["-X", "-A"]).expect(0);
+    run();
+    for change in [
+        "setfattr -n user.colour -v green file",
+        "setfattr -n user.colour -v green folder",
+        "setfacl -m u:77:r file",
+        "touch folder/more",
+        "mkdir folder/deeper/more; touch folder/deeper/more/file",
+        "rm -r folder/deeper",
+        "chmod 600 file",
+    ] {
+        let newest = stage.inside(&stage.history().newest());
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-ec", change]).current_dir(&newest);
+        assert!(shell.status().unwrap().success(), "{change}");
+        run();
+        eprintln!("{change}");
+        stage.assert_newest_is_source(Judge::strict().with_more_links());
+    }
+}
+
 #[test]
 fn content_of_the_same_size_and_time_is_found_by_its_change_time() {
     let server = need!(Sshd::serving(Subsystem::Internal));

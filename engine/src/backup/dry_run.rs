@@ -110,7 +110,7 @@ pub fn dry_run<S: Source>(
     let preview = Arc::new(Preview::new(&walk, changes));
     context.progress.enter(Phase::Copying);
     // As in a run, this precedes the walk: otherwise the error would name a missing folder above the root, not the root.
-    walk.look_at_roots(&job.layout)?;
+    walk.look_at_roots(&job.layout, Vec::new())?;
     for (path, _) in job.layout.roots() {
         unmounted_root(job, &path).map_or(Ok(()), Err)?;
     }

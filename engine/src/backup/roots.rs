@@ -11,9 +11,10 @@ use crate::job::Job;
 use crate::monitor::context::Context;
 use crate::monitor::event::{Event, Instead};
 use crate::source::Source;
-use crate::source::check_roots::check_roots;
+use crate::source::check_roots::{OpenedRoots, open_roots};
 
-/// Checks that every source root exists and can be read, before the run creates or removes anything.
+/// Checks that every source root exists and can be read, before the run creates or removes anything. Returns the roots,
+/// and the folders above them that can be opened.
 ///
 /// # Errors
 /// The error of the first root that fails the check. The monitor receives the errors of the others as events.
@@ -21,19 +22,32 @@ pub(crate) fn find_roots<S: Source>(
     job: &Job,
     source: &Arc<S>,
     context: &Context,
-) -> Result<(), RunError> {
-    let mut failed = None;
-    let paths: Vec<_> = job.layout.roots().into_iter().map(|(path, _)| path).collect();
-    for (path, seen) in paths.iter().zip(check_roots(source, &paths)) {
+) -> Result<OpenedRoots<S::Folder>, RunError> {
+    let (mut failed, mut opened) = (None, Vec::new());
+    let paths = job.layout.paths();
+    let roots: Vec<_> = job.layout.roots().into_iter().map(|(path, _)| path).collect();
+    let is_root = |path: &Path| roots.iter().any(|root| root == path);
+    for (path, found) in paths.iter().zip(open_roots(source, &paths, is_root)) {
+        if !is_root(path) {
+            // The walk reports a folder above a root that cannot be opened.
+            opened.extend(found.ok().map(|root| (path.clone(), root)));
+            continue;
+        }
         let missing = || unmounted_root(job, path).map_or(Ok(()), Err);
-        let seen = seen.map_err(|error| RunError::Root { path: path.clone(), error });
-        let Err(error) = seen.and_then(|()| missing()) else { continue };
+        let found = found.map_err(|error| RunError::Root { path: path.clone(), error });
+        let error = match found.and_then(|root| missing().map(|()| root)) {
+            Ok(root) => {
+                opened.push((path.clone(), root));
+                continue;
+            }
+            Err(error) => error,
+        };
         match &failed {
             None => failed = Some(error),
             Some(_) => context.monitor.event(&Event::Aside { what: error.to_string() }),
         }
     }
-    failed.map_or(Ok(()), Err)
+    failed.map_or(Ok(opened), Err)
 }
 
 /// The error for the source root `path` when fstab(5) of this machine has a mount point at or above it that is

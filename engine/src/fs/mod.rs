@@ -20,6 +20,7 @@ pub use self::dir::node::{file_system, proc_is_mounted};
 pub use self::dir::resolve::append::append_to;
 pub use self::dir::resolve::{Resolved, UntrustedFolder, UntrustedLink, exchangeable, untrusted};
 pub use self::file_system::{is_on_disk, sync_file_system};
+pub use self::metadata::by_name::ByName;
 pub use self::metadata::xattrs::XattrSelection;
 pub use self::metadata::{stat, xattrs};
 pub use self::mount::point::{MountPoint, is_mount_point};

@@ -16,6 +16,7 @@ use std::sync::{Arc, RwLock};
 use engine::Filters;
 use engine::entry;
 use engine::entry::{Batch, Entry, Extra, FileId, Kind, Meta, Xattrs};
+use engine::fs::ByName;
 use engine::fs::Dir;
 use engine::fs::Resolved;
 use engine::fs::XattrSelection;
@@ -148,7 +149,13 @@ impl LocalSource {
         Self { follow, depths, ..self }
     }
 
-    fn describe(&self, folder: &LocalFolder, name: &CStr) -> Result<Described, SourceError> {
+    /// `by_name`: entries without attributes can be described without a handle.
+    fn describe(
+        &self,
+        folder: &LocalFolder,
+        name: &CStr,
+        by_name: Option<ByName>,
+    ) -> Result<Described, SourceError> {
         let look = |error| SourceError::from_io("look at", error);
         let dir = &folder.dir;
         let name = folder.only.as_deref().unwrap_or(name);
@@ -164,6 +171,11 @@ impl LocalSource {
                 return Ok((meta, None));
             }
             return Ok((meta, Some(Box::new(Extra { target: Some(target), ..Extra::default() }))));
+        }
+        if let Some(meta) =
+            by_name.and_then(|by_name| by_name.without_attributes(dir, name, self.asked))
+        {
+            return Ok((meta, None));
         }
         // Read everything from one inode. Otherwise a user could exchange two names between the calls and
         // give their program the attributes of a root-owned file.
@@ -295,7 +307,7 @@ impl Source for LocalSource {
         let way = self.way(&folder, depth.saturating_sub(1), None).map_err(open)?;
         let only = was_link.then(|| name.clone());
         let folder = Arc::new(LocalFolder { dir: folder, way, only });
-        let (meta, extra) = self.describe(&folder, &name)?;
+        let (meta, extra) = self.describe(&folder, &name, None)?;
         // A folder here would be taken for its own parent; another inode is not the target that was resolved.
         if meta.kind == Kind::Folder || file.is_some_and(|file| file.id != meta.id) {
             return Err(SourceError::Replaced);
@@ -330,7 +342,7 @@ impl Source for LocalSource {
     }
 
     fn look(&self, folder: &LocalFolder, name: &CStr) -> Result<Entry, SourceError> {
-        let (meta, extra) = self.describe(folder, name)?;
+        let (meta, extra) = self.describe(folder, name, None)?;
         Ok(Entry { name: name.to_owned(), meta, extra })
     }
 
@@ -342,16 +354,17 @@ impl Source for LocalSource {
 
     fn list(&self, folder: &Arc<LocalFolder>, mut sink: Box<dyn ListSink>) {
         let mut pending: Vec<(u64, CString)> = Vec::with_capacity(64);
+        let by_name = self.asked.any().then(|| ByName::in_folder(&folder.dir)).flatten();
         let mut going = ControlFlow::Continue(());
         let result = folder.dir.names(|entry| {
             pending.push((entry.ino, entry.name.to_owned()));
             if pending.len() == BATCH {
-                going = self.deliver(folder, &mut pending, sink.as_mut());
+                going = self.deliver(folder, by_name, &mut pending, sink.as_mut());
             }
             going
         });
         if going.is_continue() && !pending.is_empty() {
-            going = self.deliver(folder, &mut pending, sink.as_mut());
+            going = self.deliver(folder, by_name, &mut pending, sink.as_mut());
         }
         let _ = going;
         // The handle is O_PATH (open(2)): the folder may be passed through but not read.
@@ -447,6 +460,7 @@ impl LocalSource {
     fn deliver(
         &self,
         folder: &LocalFolder,
+        by_name: Option<ByName>,
         pending: &mut Vec<(u64, CString)>,
         sink: &mut dyn ListSink,
     ) -> ControlFlow<()> {
@@ -454,7 +468,7 @@ impl LocalSource {
         let mut batch = Batch::default();
         for (_, name) in pending.drain(..) {
             let pushed = self
-                .describe(folder, &name)
+                .describe(folder, &name, by_name)
                 .map(|(meta, extra)| batch.push(name.as_bytes(), meta, extra));
             if let Err(error) = pushed {
                 sink.unreadable(&name, error);

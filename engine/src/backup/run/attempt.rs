@@ -1,7 +1,7 @@
 //! The inputs that all steps of an attempt to complete a snapshot share.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
 
@@ -17,6 +17,7 @@ use crate::repository::records::report::BootTime;
 use crate::repository::records::report_file::Recorder;
 use crate::snapshot::name::SnapshotName;
 use crate::source::Source;
+use crate::source::check_roots::OpenedRoots;
 
 /// The inputs of one attempt to complete a snapshot.
 pub(crate) struct Attempt<'a, S: Source> {
@@ -34,6 +35,8 @@ pub(crate) struct Attempt<'a, S: Source> {
     pub(crate) accept_shrink: bool,
     /// The remains of earlier snapshots that the run could not remove.
     pub(crate) leftovers: Vec<Stuck>,
+    /// The roots as the check of the sources opened them. The first walk uses them.
+    pub(crate) opened: Mutex<OpenedRoots<S::Folder>>,
 }
 
 /// The snapshots of an attempt.

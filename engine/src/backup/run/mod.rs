@@ -13,7 +13,7 @@ mod retire;
 mod seal;
 mod status;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -113,7 +113,8 @@ pub fn run<S: Source>(
     let mut refused = None;
     if let Err(error) = other_sources {
         // This error does not change the stored status: that belongs to the job that owns this history.
-        let found = near.as_ref().map_or(Ok(()), |near| find_roots(job, &near.source, context));
+        let found =
+            near.as_ref().map_or(Ok(()), |near| find_roots(job, &near.source, context).map(drop));
         match found {
             Err(missing) if near.as_ref().is_some_and(|near| !near.ready) => return Err(missing),
             // After `connect`, the run reports the missing root like that of any source.
@@ -133,7 +134,7 @@ pub fn run<S: Source>(
     let decision = history.decide(now, job.minimum_time_guard, since_last);
     if let Decision::Held { newest, next } = decision {
         let ready = near.filter(|near| near.ready);
-        let found = ready.map_or(Ok(()), |near| find_roots(job, &near.source, context));
+        let found = ready.map_or(Ok(()), |near| find_roots(job, &near.source, context).map(drop));
         if let Err(error) = found {
             let failed = Err(error);
             note_status(job, &repository, context, (context.now)(), &failed);
@@ -183,6 +184,7 @@ pub fn run<S: Source>(
                 reads_from,
                 accept_shrink: accept.shrink,
                 leftovers,
+                opened: Mutex::default(),
             };
             complete(&attempt, history)
         })

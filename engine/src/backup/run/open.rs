@@ -26,6 +26,7 @@ use crate::repository::store::Store;
 use crate::repository::{folder_name, manifest};
 use crate::snapshot::name::SnapshotName;
 use crate::source::Source;
+use crate::threads::lock::lock;
 
 /// Tests what the destination can hold. With `report`, reports its file system and its limits.
 pub(crate) fn probe_destination<S: Source>(
@@ -138,7 +139,7 @@ pub(crate) fn new_writer<S: Source>(
     let metadata_writer = MetadataWriter::new(job.keep, abilities.clone());
     let walk = WalkState::new(Arc::clone(source), set);
     let writer = SnapshotWriter::new(&walk, source, metadata_writer, kept, manifest, each);
-    walk.look_at_roots(&job.layout)?;
+    walk.look_at_roots(&job.layout, std::mem::take(&mut *lock(&attempt.opened)))?;
     // The incomplete snapshot contains only the roots of this run, so only these are recorded.
     let recorded: BTreeMap<_, _> = walk
         .roots()

@@ -14,6 +14,7 @@ use crate::repository::records::report_file::carried;
 use crate::snapshot::history::History;
 use crate::snapshot::name::{SnapshotName, SnapshotState};
 use crate::source::Source;
+use crate::threads::lock::lock;
 
 /// The state after the first step: the sources are readable and the snapshots have names. Nothing is written yet.
 pub(crate) struct Prepared {
@@ -30,7 +31,7 @@ pub(crate) fn prepare<S: Source>(
     history: History,
 ) -> Result<Prepared, RunError> {
     let Attempt { job, source, repository, recorder, context, .. } = attempt;
-    find_roots(job, source, context)?;
+    *lock(&attempt.opened) = find_roots(job, source, context)?;
     check_clock(attempt, &history);
     let names = name(attempt, &history, begin_of(source.clock(), attempt.reads_from))?;
     context.monitor.event(&Event::Started {

@@ -115,7 +115,8 @@ fn report<S: Source>(
     let walk = &writer.walk;
     let finished = (attempt.context.now)();
     // If this machine's clock was set back meanwhile, files now get earlier times than at the start.
-    let now = source.clock().filter(|_| source.answers() == Answers::AtOnce);
+    let here = source.answers() == Answers::AtOnce;
+    let now = here.then(|| source.clock()).flatten();
     let read_since = now.map_or(names.reads_from, |now| now.min(names.reads_from));
     let mut grain = source.time_granularity_ns().max(abilities.time_granularity_ns);
     // An entry linked from the base keeps its times, which may be truncated to seconds.

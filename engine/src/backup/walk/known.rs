@@ -45,12 +45,20 @@ pub(crate) struct Asked {
     pub(crate) hold: Hold,
 }
 
+/// Whether the base may have entries in a folder that the walk has not seen in the source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BaseNamesLeft {
+    Possible,
+    /// The source has confirmed all names of the base, and the walk has processed all of them.
+    None,
+}
+
 /// What came of a request to confirm a folder.
 pub(crate) enum Confirmation {
     /// The source listed it.
     Listed,
     /// Its entries are as expected and processed.
-    Same,
+    Same(BaseNamesLeft),
     /// It counts as not listed.
     Failed(SourceError),
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use crate::backup::walk::Walk;
 use crate::backup::walk::folder::WalkFolder;
-use crate::backup::walk::known::{Compared, Confirmation, ConfirmedFolder};
+use crate::backup::walk::known::{BaseNamesLeft, Compared, Confirmation, ConfirmedFolder};
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::tally::Batched;
@@ -184,12 +184,12 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         }
         let mut result = std::mem::replace(&mut *lock(&arrival.result), Ok(()));
         let asked = lock(&arrival.asked).take();
-        let mut listed = true;
+        let (mut listed, mut others) = (true, BaseNamesLeft::Possible);
         if let Some(asked) = asked.filter(|_| result.is_ok()) {
             match self.answered(folder, asked)? {
                 ControlFlow::Break(()) => return Ok(()),
                 ControlFlow::Continue(Confirmation::Listed) => {}
-                ControlFlow::Continue(Confirmation::Same) => listed = false,
+                ControlFlow::Continue(Confirmation::Same(left)) => (listed, others) = (false, left),
                 ControlFlow::Continue(Confirmation::Failed(error)) => result = Err(error),
             }
         }
@@ -201,7 +201,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
                         self.state.check_empty(folder)?;
                     }
                 }
-                self.listed(folder)?;
+                self.listed(folder, others)?;
             }
             Err(error) => self.unlisted(folder, error)?,
         }
@@ -216,7 +216,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
     ) -> Result<(), RunError> {
         let ConfirmedFolder { folder: known, hold } = confirmed;
         match self.confirmed(folder, known, &hold)? {
-            Ok(()) => self.listed(folder)?,
+            Ok(others) => self.listed(folder, others)?,
             Err(error) => self.unlisted(folder, error)?,
         }
         self.settle(folder)
@@ -251,10 +251,11 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
     }
 
     /// Handles a complete listing of a folder: the entries of the base and of the incomplete snapshot that it does not have
-    /// are gone or left out.
+    /// are gone or left out. `others` says whether the base can have such entries.
     pub(crate) fn listed(
         self: &Arc<Self>,
         folder: &Arc<WalkFolder<S::Folder>>,
+        others: BaseNamesLeft,
     ) -> Result<(), RunError> {
         self.below(folder)?;
         let handles = self.state.handles(folder)?;
@@ -264,7 +265,8 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         let planted = |name: &CStr| {
             folder.node.as_ref().is_some_and(|node| node.below.contains_key(name.to_bytes()))
         };
-        if let Some(base) = handles.base.as_ref().and_then(|dir| dir.try_clone().ok()) {
+        let base = handles.base.as_ref().filter(|_| others == BaseNamesLeft::Possible);
+        if let Some(base) = base.and_then(|dir| dir.try_clone().ok()) {
             let base = Arc::new(base);
             let mut batched = Batched::default();
             let mut judging = folder.scope().map(|scope| scope.judging());

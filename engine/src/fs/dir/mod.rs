@@ -428,7 +428,7 @@ impl Dir {
     }
 
     /// The name on the disk of the entry `name`, to look it up.
-    fn on_disk<'a>(&self, name: &'a CStr) -> io::Result<Cow<'a, CStr>> {
+    pub(crate) fn on_disk<'a>(&self, name: &'a CStr) -> io::Result<Cow<'a, CStr>> {
         let name = single(name)?;
         self.names.as_ref().map_or(Ok(Cow::Borrowed(name)), |names| names.on_disk(name))
     }

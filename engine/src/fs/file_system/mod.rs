@@ -16,6 +16,8 @@ struct FileSystemType {
     lists_inodes: bool,
     /// The change time of a file shows when it was written.
     stamps_changes: bool,
+    /// An inode gets a new change time when it is renamed, exchanged or linked (measured).
+    stamps_renames: bool,
     /// The highest number of names of an inode, where backups can reach it.
     most_links: u64,
 }
@@ -27,6 +29,7 @@ const fn on_disk(number: u64) -> FileSystemType {
         on_disk: true,
         lists_inodes: false,
         stamps_changes: true,
+        stamps_renames: false,
         most_links: u64::MAX,
     }
 }
@@ -36,16 +39,22 @@ const fn with_inodes(number: u64, most_links: u64) -> FileSystemType {
     FileSystemType { lists_inodes: true, most_links, ..on_disk(number) }
 }
 
+/// The same, for one whose renames and links show in the change time of the inode.
+const fn with_stamps(number: u64, most_links: u64) -> FileSystemType {
+    FileSystemType { stamps_renames: true, ..with_inodes(number, most_links) }
+}
+
 /// The known types. In general FUSE, overlayfs and network file systems list other inode numbers than stat(2).
 static KNOWN_FILE_SYSTEMS: [FileSystemType; 15] = [
     // EXT4_LINK_MAX (fs/ext4/ext4.h); ext2 and ext3 have the same number.
-    with_inodes(0xEF53, 65_000),
+    with_stamps(0xEF53, 65_000),
     // BTRFS_LINK_MAX (fs/btrfs/ctree.h).
-    with_inodes(0x9123_683E, 65_535),
+    with_stamps(0x9123_683E, 65_535),
+    // Its RENAME_EXCHANGE leaves the change times of files as they are (measured).
     with_inodes(0x5846_5342, u64::MAX), // xfs
     with_inodes(0xF2F5_2010, u64::MAX), // f2fs
     with_inodes(0x2FC1_2FC1, u64::MAX), // zfs
-    with_inodes(0x0102_1994, u64::MAX), // tmpfs
+    with_stamps(0x0102_1994, u64::MAX), // tmpfs
     on_disk(0xCA45_1A4E),               // bcachefs
     on_disk(0x7366_746E),               // ntfs3
     on_disk(0x794C_7630),               // overlayfs
@@ -109,4 +118,9 @@ pub fn is_on_disk(fd: impl AsFd) -> bool {
 pub(crate) fn stamps_changes(dir: impl AsFd) -> bool {
     let known = |number| KNOWN_FILE_SYSTEMS.iter().find(|known| known.number == number);
     number(dir).is_some_and(|number| known(number).is_none_or(|known| known.stamps_changes))
+}
+
+/// Whether an inode is known to get a new change time when it is renamed, exchanged or linked.
+pub(crate) fn stamps_renames(dir: impl AsFd) -> bool {
+    known(dir).is_some_and(|known| known.stamps_renames)
 }

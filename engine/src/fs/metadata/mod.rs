@@ -1,7 +1,9 @@
 //! Sets owner, mode, attributes and times of stored entries, and collects the values that the
 //! destination cannot hold.
 
+pub(crate) mod by_name;
 pub(crate) mod fake_super;
+mod listed_at;
 pub mod stat;
 pub mod xattrs;
 

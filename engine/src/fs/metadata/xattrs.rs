@@ -14,6 +14,7 @@ use crate::entry::digest::Method;
 use crate::entry::overlay::Refused;
 use crate::fs::dir::Dir;
 use crate::fs::dir::node::Node;
+use crate::fs::metadata::listed_at;
 use crate::fs::refusal::has_no_room;
 
 /// The attribute with the BLAKE3 of a copied file: 32 raw bytes, which fit into an ext4 inode of
@@ -67,7 +68,9 @@ impl XattrSelection {
 /// # Errors
 /// Those of `openat(2)`, `listxattr(2)` and `getxattr(2)`; an error if `/proc` is not mounted.
 pub fn read(dir: &Dir, name: &CStr, asked: XattrSelection) -> io::Result<Xattrs> {
-    if !asked.any() {
+    if !asked.any()
+        || listed_at::has_none(dir.as_fd(), &dir.on_disk(name)?, |name| asked.takes(name))
+    {
         return Ok(Xattrs::new());
     }
     // Most entries have only attributes of this program. For those no handle is needed: no value is read.

@@ -22,6 +22,7 @@ use crate::error::RunError;
 use crate::fs::dir::Dir;
 use crate::monitor::event::Event;
 use crate::snapshot::layout::{Layout, LayoutNode};
+use crate::source::check_roots::OpenedRoots;
 use crate::source::{ListSink, Root, Source};
 use crate::threads::lock::lock;
 use crate::threads::work_queue::WorkGuard;
@@ -103,13 +104,19 @@ impl<S: Source> WalkState<S> {
         Ok((found, number))
     }
 
-    /// Opens every source root and the folders above them before the walk draws a conclusion from any of them. The walk then
-    /// uses the results, because each request over a slow network costs a round trip.
+    /// Opens every source root and the folders above them before the walk draws a conclusion from any of them, unless
+    /// `opened` has them. The walk then uses the results, because each request over a slow network costs a round trip.
     ///
     /// # Errors
     /// When a source root is missing or cannot be opened.
-    pub(crate) fn look_at_roots(&self, layout: &Layout) -> Result<(), RunError> {
-        let paths = layout.paths();
+    pub(crate) fn look_at_roots(
+        &self,
+        layout: &Layout,
+        opened: OpenedRoots<S::Folder>,
+    ) -> Result<(), RunError> {
+        let mut paths = layout.paths();
+        paths.retain(|path| opened.iter().all(|(found, _)| found != path));
+        lock(&self.looked).extend(opened);
         let found: Vec<_> = paths.iter().cloned().zip(self.source.roots(&paths)).collect();
         let roots: Vec<_> = lock(&self.roots).iter().map(|root| root.path.clone()).collect();
         for (path, found) in found {

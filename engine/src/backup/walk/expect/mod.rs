@@ -1,12 +1,17 @@
 //! Asks a source to confirm that a folder, or everything below it, is as the base has it, instead of listing it.
 
+pub(crate) mod base_names;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::backup::plan::{Action, KnownEntries, Verdict, plan};
 use crate::backup::walk::Walk;
+use crate::backup::walk::expect::base_names::BaseNames;
 use crate::backup::walk::folder::{FolderHandles, WalkFolder};
-use crate::backup::walk::known::{Asked, Confirmation, Hold, KnownFolder, source_of};
+use crate::backup::walk::known::{
+    Asked, BaseNamesLeft, Confirmation, Hold, KnownFolder, source_of,
+};
 use crate::backup::walk::listing::Listing;
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;
@@ -62,44 +67,19 @@ impl<S: Source> WalkState<S> {
         if asks { self.source.confirms() } else { None }
     }
 
-    /// The number of entries below a folder of the base; `None` if there are more than `most`.
-    fn count_below(dir: &Dir, most: usize, depth: usize) -> Option<usize> {
-        let (mut count, mut folders) = (0, Vec::new());
-        let read = dir.names(|entry| {
-            count += 1;
-            if entry.folder {
-                folders.push(entry.name.to_owned());
-            }
-            if count > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
-        if read.is_err() || count > most || (depth == 0 && !folders.is_empty()) {
-            return None;
-        }
-        for name in folders {
-            let below = dir.child_if_here(&name).ok()?;
-            count += Self::count_below(&below, most - count, depth - 1)?;
-        }
-        Some(count)
-    }
-
-    /// Reads a folder of the base. `since` becomes the time after which no file may have changed. `None` if an entry would
-    /// need more than a look at the source.
+    /// Reads the entries of the base that have these `names`. `since` becomes the time after which no file may have changed.
+    /// `None` if an entry would need more than a look at the source.
     fn known(
         &self,
         side: &Side<'_>,
+        names: BaseNames,
         reach: Reach,
         since: &mut Option<Time>,
     ) -> Option<KnownFolder> {
-        let mut names = Vec::new();
-        let listed = side.base.names(|entry| {
-            names.push(entry.name.to_owned());
-            if names.len() > FOLDER { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        });
-        if listed.is_err() || names.len() > FOLDER {
-            return None;
-        }
+        let BaseNames { names, folders } = names;
+        let mut folders = folders.into_iter();
         let mut known = KnownFolder::default();
-        for name in &names {
+        for (at, name) in names.iter().enumerate() {
             let held = self.held(side.base, name, side.base_records).ok()?;
             let base = match held {
                 Some(StoredEntry { meta: Meta { kind: Kind::Folder, .. }, .. }) => {
@@ -116,12 +96,13 @@ impl<S: Source> WalkState<S> {
             }
             let below = match (base.meta.kind, reach) {
                 (Kind::Folder, Reach::Tree) => {
+                    let (_, names) = folders.next().filter(|(folder, _)| *folder == at)?;
                     let place = side.place.child(name, None);
                     let dir = side.base.child_if_here(name).ok()?;
                     let base_records = self.set.base.kept.load(&place).ok()?;
                     let (place, base, base_records) = (&place, &dir, &base_records);
                     let side = Side { place, base, base_records, here: None };
-                    Some(self.known(&side, reach, since)?)
+                    Some(self.known(&side, names, reach, since)?)
                 }
                 _ => None,
             };
@@ -156,15 +137,15 @@ impl<S: Source> WalkState<S> {
         kept && step.verdict == Verdict::Same
     }
 
-    /// What one request for `folder` can cover.
-    fn reach(&self, folder: &WalkFolder<S::Folder>, handles: &FolderHandles<S::Folder>) -> Reach {
+    /// The names of the base in `folder` and below it; `None` if one request cannot cover them.
+    fn names_below(
+        folder: &WalkFolder<S::Folder>,
+        handles: &FolderHandles<S::Folder>,
+    ) -> Option<BaseNames> {
         let layout = folder.node.as_ref().is_some_and(|node| !node.below.is_empty());
         let alone = folder.fresh || handles.here.is_none();
-        let base = handles.base.as_ref().filter(|_| alone && !layout);
-        match base.and_then(|base| Self::count_below(base, TREE, DEEPEST)) {
-            Some(_) => Reach::Tree,
-            None => Reach::Folder,
-        }
+        let base = handles.base.as_ref().filter(|_| alone && !layout)?;
+        BaseNames::below(base, &mut TREE.clone(), DEEPEST)
     }
 
     /// What `folder` and its subfolders have if nothing has changed, and what else must hold for that.
@@ -173,7 +154,7 @@ impl<S: Source> WalkState<S> {
         folder: &WalkFolder<S::Folder>,
         handles: &FolderHandles<S::Folder>,
         key: DigestKey,
-        reach: Reach,
+        (reach, names): (Reach, BaseNames),
     ) -> Option<(KnownFolder, Terms)> {
         let here = handles.here.as_ref().filter(|_| !folder.fresh);
         let side = Side {
@@ -183,7 +164,7 @@ impl<S: Source> WalkState<S> {
             here: here.map(|here| (here, &folder.here_records)),
         };
         let mut since = self.set.base_since;
-        let known = self.known(&side, reach, &mut since)?;
+        let known = self.known(&side, names, reach, &mut since)?;
         let keep = self.keep();
         let since = since.filter(|_| keep.ctime && !keep.size_only);
         Some((known, Terms { key, since, links: keep.hard_links }))
@@ -211,11 +192,15 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         let Some((key, handles)) = key.zip(handles) else {
             return state.source.list(source, listing(&arrival));
         };
-        let reach = if below { state.reach(folder, &handles) } else { Reach::Folder };
-        let Some((known, terms)) = state.expectation(folder, &handles, key, reach) else {
+        let expectation = |reach, names| state.expectation(folder, &handles, key, (reach, names));
+        let names = if below { WalkState::<S>::names_below(folder, &handles) } else { None };
+        let tree = names.and_then(|names| expectation(Reach::Tree, names));
+        let below = tree.is_some();
+        let names = || BaseNames::read(handles.base.as_ref()?, FOLDER);
+        let known = tree.or_else(|| expectation(Reach::Folder, names()?));
+        let Some((known, terms)) = known else {
             return state.source.list(source, listing(&arrival));
         };
-        let below = reach == Reach::Tree;
         let (entries, folders) = known.count();
         let digest = known.digest(key);
         let expected = Expected { terms, digest, below, entries, folders };
@@ -246,7 +231,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
             None => Confirmation::Listed,
             Some(Found::Same(confirmed)) => match known.confirm(confirmed) {
                 Ok(()) => match self.confirmed(folder, known, &hold)? {
-                    Ok(()) => Confirmation::Same,
+                    Ok(others) => Confirmation::Same(others),
                     Err(error) => Confirmation::Failed(error),
                 },
                 Err(unasked) => {
@@ -278,16 +263,19 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         folder: &Arc<WalkFolder<S::Folder>>,
         known: KnownFolder,
         hold: &Hold,
-    ) -> Result<Result<(), SourceError>, RunError> {
-        if known.entries.is_empty() {
+    ) -> Result<Result<BaseNamesLeft, SourceError>, RunError> {
+        let names = known.entries.len();
+        if names == 0 {
             self.state.check_empty(folder)?;
         }
         let handles = self.state.handles(folder)?;
-        match handles.source() {
-            Ok(source) => known
-                .in_parts(BATCH, hold, |part| self.process(folder, source, part.into_iter(), true))
-                .map(Ok),
-            Err(error) => Ok(Err(error)),
-        }
+        let source = match handles.source() {
+            Ok(source) => source,
+            Err(error) => return Ok(Err(error)),
+        };
+        known.in_parts(BATCH, hold, |part| self.process(folder, source, part.into_iter(), true))?;
+        // Filters may leave out some of them.
+        let all = folder.count_seen() == names;
+        Ok(Ok(if all { BaseNamesLeft::None } else { BaseNamesLeft::Possible }))
     }
 }
