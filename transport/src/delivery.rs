@@ -24,6 +24,9 @@ pub(crate) const LISTINGS: usize = 8 << 20;
 /// Memory of an unreadable entry in addition to its name, in bytes: the message and the queue slot.
 const UNREADABLE: usize = 200;
 
+/// Memory of a batch in addition to its entries, in bytes: the queue slot.
+const BATCH: usize = 100;
+
 /// Memory of a part of a file in addition to its bytes: a far end may send one byte at a time.
 const PART: usize = 200;
 
@@ -41,6 +44,8 @@ pub(crate) enum Unwanted {
 pub(crate) struct Backlog {
     /// Bytes of content, with the memory that each part takes beside them.
     pub(crate) bytes: AtomicUsize,
+    /// Bytes of messages that wait for the thread that builds files, without the bytes of content.
+    pub(crate) events: AtomicUsize,
     /// Bytes of listings.
     pub(crate) listings: AtomicUsize,
     /// Notified when there is room again.
@@ -71,7 +76,7 @@ impl ListingPart {
     /// Approximate memory in bytes that the part takes while it waits.
     fn bytes(&self) -> usize {
         match self {
-            Self::Batch(batch) => batch.bytes(),
+            Self::Batch(batch) => BATCH + batch.bytes(),
             Self::Unreadable(name, _) => UNREADABLE + name.as_bytes().len(),
             Self::Begin(_) | Self::End(_) => 0,
         }

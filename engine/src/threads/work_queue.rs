@@ -25,6 +25,8 @@ struct State<T> {
     /// Other holders that can still add tasks.
     held: usize,
     closed: bool,
+    /// A thread outside of the queue panicked while it held a guard.
+    broken: bool,
 }
 
 impl<T> State<T> {
@@ -44,6 +46,8 @@ pub(crate) struct WorkGuard<T> {
 impl<T> Drop for WorkGuard<T> {
     fn drop(&mut self) {
         let mut state = self.queue.state();
+        // What this thread was to deliver is missing.
+        state.broken |= std::thread::panicking();
         if self.requests > 0 {
             state.out -= self.requests;
         } else {
@@ -57,7 +61,8 @@ impl<T> Drop for WorkGuard<T> {
 impl<T> Queue<T> {
     pub(crate) fn new(most_out: usize) -> Self {
         let (waiting, requests) = (Vec::new(), Vec::new());
-        let state = State { waiting, requests, busy: 0, out: 0, held: 0, closed: false };
+        let state =
+            State { waiting, requests, busy: 0, out: 0, held: 0, closed: false, broken: false };
         Self { state: Mutex::new(state), wake: Condvar::new(), most_out }
     }
 
@@ -116,6 +121,9 @@ impl<T> Queue<T> {
     }
 
     /// Runs all tasks: `threads` threads call `work` with one task at a time.
+    ///
+    /// # Panics
+    /// A task, or a thread that held a guard, panicked.
     pub(crate) fn work(&self, threads: usize, work: impl Fn(T) + Sync)
     where
         T: Send,
@@ -127,6 +135,7 @@ impl<T> Queue<T> {
             }
             self.worker(&work);
         });
+        assert!(!self.state().broken, "a thread that delivers answers has ended");
     }
 
     fn worker(&self, work: &impl Fn(T)) {

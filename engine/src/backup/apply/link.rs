@@ -142,7 +142,7 @@ impl<S: Source> SnapshotWriter<S> {
             let names = planned.entry.meta.links;
             let most = self.metadata_writer.abilities.most_links;
             let links = held.as_ref().map_or(0, |held| held.meta.links);
-            if self.walk.keep().hard_links && names > 1 && links + names > most {
+            if self.walk.keep().hard_links && names > 1 && links.saturating_add(names) > most {
                 done.counts.link_fallbacks += 1;
                 let (from, over) = ((base, name), !folder.fresh);
                 return self.copy_locally(folder, handles, from, planned.entry, over, done);

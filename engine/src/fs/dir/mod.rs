@@ -23,7 +23,7 @@ use rustix::io::Errno;
 use crate::entry::{Kind, Meta};
 use crate::fs::dir::names::FolderNames;
 use crate::fs::file_system::space::Space;
-use crate::fs::metadata::stat::{OpenFile, bits, meta_of};
+use crate::fs::metadata::stat::{OpenFile, bits, meta_of, owner};
 use crate::fs::mount::point::{MountPoint, is_same_mount};
 
 /// Size of the buffer for one `getdents64` call, bytes: about 1,000 names.
@@ -251,10 +251,10 @@ impl Dir {
     /// Sets owner and group of the folder itself. A handle without read permission is enough.
     ///
     /// # Errors
-    /// `EPERM` if not permitted.
+    /// `EPERM` if not permitted; `EINVAL` for the number that no user and no group has.
     pub fn set_owner(&self, uid: u32, gid: u32) -> io::Result<()> {
-        let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
-        Ok(rustix::fs::chownat(&self.handle, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?)
+        let (uid, gid) = owner(Some(uid), Some(gid))?;
+        Ok(rustix::fs::chownat(&self.handle, c"", uid, gid, AtFlags::EMPTY_PATH)?)
     }
 
     /// Size and free space of its file system.

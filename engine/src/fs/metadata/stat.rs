@@ -25,9 +25,19 @@ pub(crate) fn stamps(mtime: Time) -> Timestamps {
 /// Sets owner and group of an open file or folder.
 ///
 /// # Errors
-/// `EPERM` if not permitted.
+/// `EPERM` if not permitted; `EINVAL` for the number that no user and no group has.
 pub fn set_owner(fd: impl AsFd, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
-    Ok(rustix::fs::fchown(fd, uid.map(Uid::from_raw), gid.map(Gid::from_raw))?)
+    let (uid, gid) = owner(uid, gid)?;
+    Ok(rustix::fs::fchown(fd, uid, gid)?)
+}
+
+/// The system's types of an owner and a group. For chown(2) the highest number means that nothing changes, so the owner
+/// would silently be another one.
+pub(crate) fn owner(uid: Option<u32>, gid: Option<u32>) -> io::Result<(Option<Uid>, Option<Gid>)> {
+    if uid == Some(u32::MAX) || gid == Some(u32::MAX) {
+        return Err(rustix::io::Errno::INVAL.into());
+    }
+    Ok((uid.map(Uid::from_raw), gid.map(Gid::from_raw)))
 }
 
 /// Sets the mode of an open file or folder.
@@ -61,6 +71,10 @@ impl<T: OpenFile> OpenFile for &T {
 /// # Errors
 /// `EPERM` if not permitted.
 pub fn set_mtime(file: impl OpenFile, mtime: Time) -> io::Result<()> {
+    // filetime negates the seconds.
+    if mtime.secs == i64::MIN {
+        return Ok(rustix::fs::futimens(file.file(), &stamps(mtime))?);
+    }
     // Both times: file systems over libfuse take both or, without an error, none (measured).
     let mtime = FileTime::from_unix_time(mtime.secs, mtime.nanos);
     filetime::set_file_handle_times(file.file(), Some(FileTime::now()), Some(mtime))

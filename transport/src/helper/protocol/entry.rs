@@ -102,6 +102,10 @@ impl TryFrom<SentMeta> for Meta {
         if sent.mode & !MODE != 0 || i64::try_from(sent.size).is_err() {
             return Err(BadMeta);
         }
+        // No user and no group has this number. For chown(2) it means that nothing changes.
+        if sent.uid == u32::MAX || sent.gid == u32::MAX {
+            return Err(BadMeta);
+        }
         Ok(Self {
             kind: *KINDS.get(usize::from(sent.kind)).ok_or(BadMeta)?,
             mode: sent.mode,

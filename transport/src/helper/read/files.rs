@@ -142,11 +142,10 @@ impl FileFetch {
     /// # Errors
     /// The file has far more bytes than its size.
     pub(crate) fn delivered(&mut self, bytes: u64) -> Result<(), Violation> {
-        self.wanted.from = self.wanted.from.saturating_add(bytes);
         let most = self.wanted.entry.meta.size.saturating_add(MOST_UNTOLD);
-        match self.wanted.from > most {
-            true => Err(Violation("a file without an end")),
-            false => Ok(()),
-        }
+        let from = self.wanted.from.checked_add(bytes).filter(|from| *from <= most);
+        // Of a message that breaks the protocol nothing was delivered.
+        self.wanted.from = from.ok_or(Violation("a file without an end"))?;
+        Ok(())
     }
 }

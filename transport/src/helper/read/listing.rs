@@ -111,10 +111,11 @@ impl FolderListing {
         delivery: &mut Delivery,
     ) -> Result<(), Violation> {
         self.awaited = None;
+        let parts = entries.into_iter().map(|entry| entry.parts(|name| asked.keeps(name)));
+        // All or none: an entry that counts as delivered is not delivered by the next connection.
+        let parts: Result<Vec<_>, _> = parts.collect();
         let mut batch = Batch::default();
-        for entry in entries {
-            let parts = entry.parts(|name| asked.keeps(name));
-            let (name, meta, extra) = parts.map_err(|_| Violation("metadata that no entry has"))?;
+        for (name, meta, extra) in parts.map_err(|_| Violation("metadata that no entry has"))? {
             if !self.is_new(&name) {
                 continue;
             }

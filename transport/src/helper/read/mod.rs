@@ -170,7 +170,7 @@ impl HelperSource {
         let is_folder = entry.meta.kind == Kind::Folder;
         // A file root has the name of the entry in its parent folder.
         let named = engine::entry::check_name(entry.name.to_bytes()).is_ok();
-        if is_folder == named {
+        if is_folder == named || is_folder != entry.name.is_empty() {
             return Err(broken());
         }
         let commands = self.connected.commands().ok_or_else(gone)?.clone();

@@ -52,6 +52,18 @@ pub(crate) enum Event {
     Unwanted(u64, usize),
 }
 
+impl Event {
+    /// Approximate memory while it waits, bytes. The bytes of parts are counted elsewhere.
+    pub(crate) fn bytes(&self) -> usize {
+        let more = match self {
+            Self::Chunks(_, chunks) => size_of_val(&chunks[..]),
+            Self::Part(_, runs, _) => size_of_val(&runs[..]),
+            _ => 0,
+        };
+        size_of::<Self>() + more
+    }
+}
+
 /// A message of the thread that builds files to the network thread. The first field is the number of the file, `round`
 /// that of the connection which it is for.
 #[derive(Debug)]

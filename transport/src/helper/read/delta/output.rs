@@ -48,6 +48,11 @@ impl Output {
         self.backlog.taken(count);
     }
 
+    /// Records that a message of `bytes` was taken from the queue.
+    pub(crate) fn took_event(&self, bytes: usize) {
+        self.backlog.events.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
     /// Passes on a part whose bytes of content the network thread counted.
     pub(crate) fn content(&self, request: u64, part: ContentPart) {
         self.backlog.bytes.fetch_add(part.around(), Ordering::Relaxed);

@@ -26,9 +26,6 @@ const DELIVERED: u64 = 4 << 20;
 /// Parts that are asked for in one message.
 const TOGETHER: usize = 64;
 
-/// The most chunks and steps that may wait. Only a file in very many pieces has more; it is fetched whole.
-const WAITING: usize = 512 * 1024;
-
 /// After so many parts without a page of the base, sums are sent for one part of 16 only.
 const FRUITLESS: u32 = 64;
 
@@ -164,11 +161,21 @@ impl Session {
     }
 
     pub(crate) fn chunks(&mut self, chunks: Vec<SentChunk>) {
-        self.listed.extend(chunks.into_iter().map(Listed::Chunk));
+        if !self.failed {
+            self.listed.extend(chunks.into_iter().map(Listed::Chunk));
+        }
     }
 
     pub(crate) fn hole(&mut self, length: u64) {
+        if self.failed {
+            return;
+        }
         self.listed.push_back(Listed::Hole(length));
+    }
+
+    /// Chunks and steps that wait.
+    pub(crate) fn pieces(&self) -> usize {
+        self.listed.len() + self.steps.len()
     }
 
     pub(crate) fn hashed(&mut self, hash: [u8; 32]) {
@@ -236,9 +243,6 @@ impl Session {
 
     /// One turn; returns whether there is more to do now.
     fn advance(&mut self, may_ask: usize, output: &Output) -> io::Result<bool> {
-        if self.listed.len() + self.steps.len() > WAITING {
-            return Err(io::Error::other("the file is in too many pieces"));
-        }
         let indexes = !self.planned && self.divide()?;
         self.plan();
         let asks = self.send_parts(may_ask, output)?;

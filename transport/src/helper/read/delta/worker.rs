@@ -27,6 +27,13 @@ const SMALLEST_BASE: u64 = 64 * 1024;
 /// The chunks that the indexes of all files may have, unless a single file has more. A chunk takes 36 bytes.
 const CHUNKS: u64 = 256 * 1024;
 
+/// The most chunks and steps of all files that may wait. Only files in very many pieces have more; the one that has too
+/// many is fetched whole.
+const PIECES: usize = 512 * 1024;
+
+/// The messages of the network thread that are processed before each file has its turn.
+const EVENTS: usize = 1024;
+
 /// The files that are being built, and those that wait.
 struct Worker {
     output: Output,
@@ -60,15 +67,24 @@ impl Worker {
                 true => events.try_recv(),
                 false => events.recv().map_err(|_| TryRecvError::Disconnected),
             };
-            while let Ok(event) = next {
-                self.event(event);
+            let mut left = EVENTS;
+            loop {
+                match next {
+                    Ok(event) => {
+                        self.output.took_event(event.bytes());
+                        self.event(event);
+                    }
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => return self.abandon(),
+                }
+                left -= 1;
+                if left == 0 {
+                    break;
+                }
                 next = events.try_recv();
             }
-            if matches!(next, Err(TryRecvError::Disconnected)) {
-                return self.abandon();
-            }
             self.admit();
-            goes = self.turn();
+            goes = self.turn() || left == 0;
         }
     }
 
@@ -137,12 +153,12 @@ impl Worker {
                 }
             },
             Event::Chunks(id, chunks) => {
-                if let Some(session) = find(sessions, id) {
+                if let Some(session) = find_with_room(sessions, id, output) {
                     session.chunks(chunks);
                 }
             }
             Event::Hole(id, length) => {
-                if let Some(session) = find(sessions, id) {
+                if let Some(session) = find_with_room(sessions, id, output) {
                     session.hole(length);
                 }
             }
@@ -196,4 +212,18 @@ impl Worker {
 
 fn find(sessions: &mut [Session], id: u64) -> Option<&mut Session> {
     sessions.iter_mut().find(|session| session.id == id)
+}
+
+/// The file, which fails if too many pieces wait.
+fn find_with_room<'a>(
+    sessions: &'a mut [Session],
+    id: u64,
+    output: &Output,
+) -> Option<&'a mut Session> {
+    let pieces: usize = sessions.iter().map(Session::pieces).sum();
+    let session = find(sessions, id)?;
+    if pieces > PIECES {
+        session.fail(output);
+    }
+    Some(session)
 }

@@ -13,6 +13,7 @@ use crate::ssh::framing::Violation;
 
 impl HelperScheduler {
     pub(super) fn event(&self, event: Event) {
+        self.delivery.backlog.events.fetch_add(event.bytes(), Ordering::Relaxed);
         // The thread lives as long as `self`.
         let _ = self.deltas.send(event);
     }

@@ -45,15 +45,18 @@ impl HelperScheduler {
                 Ok(false)
             }
             Answer::Same(same) => {
-                if let Some(mut listing) = self.listings.remove(&id) {
+                // One that breaks the protocol is requested again.
+                if let Some(listing) = listing {
                     listing.same(same)?;
+                    self.listings.remove(&id);
                     self.delivery.listed(id, ListingPart::End(Ok(())));
                 }
                 Ok(true)
             }
             Answer::Differs => {
-                if let Some(mut listing) = self.listings.remove(&id) {
+                if let Some(listing) = listing {
                     listing.differs()?;
+                    self.listings.remove(&id);
                     self.delivery.listed(id, ListingPart::End(Ok(())));
                 }
                 Ok(true)

@@ -36,6 +36,9 @@ use crate::ssh::outbox::Outbox;
 const LISTINGS_HARD: usize = 2 * LISTINGS;
 const CONTENTS_HARD: usize = QUEUED + (12 << 20);
 
+/// Bytes of chunks and parts that may wait for the thread that builds files before this end stops reading.
+const EVENTS_HARD: usize = 8 << 20;
+
 /// The round trip from which a host counts as far away, and the value while it is unknown.
 const FAR: Duration = Duration::from_millis(10);
 const UNKNOWN: Duration = Duration::from_secs(3600);
@@ -248,6 +251,7 @@ impl HelperScheduler {
             Answer::Data => {
                 self.channels[channel].read(content.len())?;
                 file.delivered(content.len() as u64)?;
+                self.progressed = true;
                 let part = ContentPart::Bytes(file.index, content.to_vec());
                 self.delivery.fetched(file.request, part);
                 Ok(false)
@@ -369,7 +373,8 @@ impl Scheduler for HelperScheduler {
         };
         if is_last {
             self.channels[number].answered(request);
-            self.progressed = true;
+            // A root is opened again on each connection.
+            self.progressed |= purpose != Purpose::Opening;
         }
         Ok(())
     }
@@ -398,6 +403,7 @@ impl Scheduler for HelperScheduler {
         let waits = &self.delivery.backlog;
         waits.listings.load(Ordering::Relaxed) > LISTINGS_HARD
             || waits.bytes.load(Ordering::Relaxed) > CONTENTS_HARD
+            || waits.events.load(Ordering::Relaxed) > EVENTS_HARD
     }
 
     fn stalled(&self, now: Instant, limit: Duration) -> bool {
