@@ -7,6 +7,7 @@ mod deltas;
 mod forced_command;
 mod install;
 mod install_refused;
+mod install_restore;
 mod large_file;
 mod lost;
 mod memory;
