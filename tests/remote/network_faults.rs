@@ -93,7 +93,7 @@ fn small() -> Tree {
 /// Cuts the connection after byte 0, `STEP`, 2 * `STEP`, … of a session.
 #[test]
 fn a_line_that_is_cut_anywhere_in_a_small_session_is_made_up_for() {
-    let step = std::env::var("STEP").ok().and_then(|step| step.parse().ok()).unwrap_or(701);
+    let step = std::env::var("STEP").ok().and_then(|step| step.parse().ok()).unwrap_or(1409);
     let tree = small();
     let length = need!(Line::new()).session(&tree);
     let (next, whole) = (AtomicU64::new(0), AtomicU64::new(0));
