@@ -61,6 +61,17 @@ fn lengths(mut sent: &[u8]) -> Vec<(bool, usize)> {
     all
 }
 
+/// What zstd makes of `bytes` within the window, without an end of the stream.
+fn written(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut encoder = zstd::Encoder::new(&mut out, 3).unwrap();
+    encoder.window_log(WINDOW_LOG).unwrap();
+    encoder.write_all(bytes).unwrap();
+    encoder.flush().unwrap();
+    drop(encoder);
+    out
+}
+
 /// A piece that says that it is compressed.
 fn piece(bytes: &[u8]) -> Vec<u8> {
     let head = COMPRESSED | u32::try_from(bytes.len()).unwrap();
@@ -121,19 +132,21 @@ fn content_that_does_not_become_shorter_is_hardly_tried() {
 
 #[test]
 fn a_piece_that_becomes_too_long_is_an_error() {
-    // Zeros become a thousandth: a piece of 20 KB would fill 20 MB.
-    let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 3).unwrap();
+    // Zeros become a thousandth: a piece of some hundred bytes would fill 4 MiB.
+    let bomb = written(&vec![0; 4 << 20]);
     assert!(bomb.len() < COMPRESSED_MAX);
     assert_eq!(at_once(&piece(&bomb)), Err(BadPiece("a compressed piece becomes too long")));
     // Exactly as long as allowed, and one byte longer.
     for (length, fits) in [(PIECE_MAX, true), (PIECE_MAX + 1, false)] {
-        let mut out = Vec::new();
-        let mut encoder = zstd::Encoder::new(&mut out, 3).unwrap();
-        encoder.write_all(&vec![7; length]).unwrap();
-        encoder.flush().unwrap();
-        drop(encoder);
-        assert_eq!(at_once(&piece(&out)).is_ok(), fits, "{length}");
+        assert_eq!(at_once(&piece(&written(&vec![7; length]))).is_ok(), fits, "{length}");
     }
+}
+
+#[test]
+fn a_window_that_takes_more_memory_is_an_error() {
+    let wide = zstd::bulk::compress(&vec![0; 64 << 20], 3).unwrap();
+    assert!(wide.len() < COMPRESSED_MAX);
+    assert_eq!(at_once(&piece(&wide)), Err(BadPiece("a compressed piece that is broken")));
 }
 
 #[test]
