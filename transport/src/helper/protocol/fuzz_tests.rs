@@ -29,7 +29,7 @@ pub(crate) fn message(random: &mut Random) -> Vec<u8> {
 }
 
 /// A message with one to four changes.
-fn damaged(random: &mut Random, whole: &[u8]) -> Vec<u8> {
+pub(crate) fn damaged(random: &mut Random, whole: &[u8]) -> Vec<u8> {
     let mut bytes = whole.to_vec();
     for _ in 0..=random.below(4) {
         let at = usize::try_from(random.below(bytes.len() as u64 + 1)).unwrap();

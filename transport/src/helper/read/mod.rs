@@ -9,6 +9,8 @@ pub(crate) mod command;
 pub(crate) mod delta;
 pub(crate) mod files;
 pub(crate) mod folder;
+#[cfg(test)]
+mod fuzz_tests;
 pub(crate) mod listing;
 pub(crate) mod ranges;
 pub(crate) mod scheduler;

@@ -44,8 +44,8 @@ pub(crate) enum Event {
     Hole(u64, u64),
     Hashed(u64, [u8; 32]),
     Part(u64, Vec<SentRun>, Vec<u8>),
-    /// The far end sends nothing more of the file.
-    Ended(u64, Result<Meta, SourceError>),
+    /// The far end sends nothing more of the file: the request of the engine and the index in it, and how it ended.
+    Ended(u64, (u64, usize), Result<Meta, SourceError>),
     /// The far end does not divide the file.
     Undivided(u64),
     /// The engine wants no more of the file: the request, and the index in it.

@@ -164,12 +164,12 @@ fn build(base: &[u8], content: &[u8], cut: Option<u32>, meanwhile: impl FnOnce(&
                 meanwhile.take().into_iter().for_each(|change| change(&kept));
                 parts.iter().for_each(|part| far.answer(part));
                 if last {
-                    far.send(Event::Ended(ID, Ok(listed.clone())));
+                    far.send(Event::Ended(ID, (1, 0), Ok(listed.clone())));
                     break;
                 }
             }
             DeltaCommand::GiveUp { .. } => {
-                far.send(Event::Ended(ID, Ok(listed.clone())));
+                far.send(Event::Ended(ID, (1, 0), Ok(listed.clone())));
                 break;
             }
             DeltaCommand::Whole { .. } => panic!("the base can be read"),

@@ -171,9 +171,9 @@ impl Worker {
                 Some(session) => session.part(runs, bytes, output),
                 None => output.taken(bytes.len()),
             },
-            Event::Ended(id, result) => match find(sessions, id) {
+            Event::Ended(id, asked, result) => match find(sessions, id) {
                 Some(session) => session.ended(result),
-                None => self.never_began(id, result),
+                None => self.never_began(id, asked, result),
             },
             Event::Undivided(id) => {
                 sessions.retain(|session| session.id != id);
@@ -190,13 +190,15 @@ impl Worker {
         }
     }
 
-    /// Ends a file that waits.
-    fn never_began(&mut self, id: u64, result: Result<Meta, SourceError>) {
-        if let Some(at) = self.waiting.iter().position(|waiting| waiting.0 == id)
-            && let Some((_, file, _)) = self.waiting.remove(at)
-        {
-            self.output.end(file.request, file.index, [0; 32], result);
-        }
+    /// Ends a file that waits, or that the network thread was asked to fetch whole and no longer does.
+    fn never_began(
+        &mut self,
+        id: u64,
+        (request, index): (u64, usize),
+        result: Result<Meta, SourceError>,
+    ) {
+        self.waiting.retain(|waiting| waiting.0 != id);
+        self.output.end(request, index, [0; 32], result);
     }
 
     /// The network thread has ended: so do all files.

@@ -69,9 +69,9 @@ impl HelperScheduler {
                         }
                     }
                     None => {
-                        let listed = file.listed();
+                        let (listed, asked) = (file.listed(), (file.request, file.index));
                         self.files.remove(&id);
-                        self.event(Event::Ended(id, Ok(listed)));
+                        self.event(Event::Ended(id, asked, Ok(listed)));
                     }
                 }
             }
@@ -136,7 +136,7 @@ impl HelperScheduler {
                     Ok(sent) => Ok(sent.try_into().map_err(|_| BAD_META)?),
                     Err(error) => Err(error.into()),
                 };
-                (Event::Ended(id, result), true)
+                (Event::Ended(id, (file.request, file.index), result), true)
             }
             _ => return Err(WRONG),
         };

@@ -301,6 +301,16 @@ const NOTHING: Violation = Violation("nothing of a file");
 pub(super) const WRONG: Violation = Violation("an answer to another question");
 pub(super) const BAD_META: Violation = Violation("metadata that no entry has");
 
+#[cfg(test)]
+impl HelperScheduler {
+    /// Bytes that wait for the sinks and for the thread that builds files.
+    pub(crate) fn waits(&self) -> usize {
+        let waits = &self.delivery.backlog;
+        let all = [&waits.listings, &waits.bytes, &waits.events];
+        all.map(|bytes| bytes.load(Ordering::Relaxed)).iter().sum()
+    }
+}
+
 impl Scheduler for HelperScheduler {
     type Service = Helper;
     type Command = Command;
@@ -441,7 +451,7 @@ impl Scheduler for HelperScheduler {
         }
         for (id, file) in std::mem::take(&mut self.files) {
             match file.delta {
-                Some(_) => self.event(Event::Ended(id, Err(lost()))),
+                Some(_) => self.event(Event::Ended(id, (file.request, file.index), Err(lost()))),
                 None => self.file_end(&file, Err(lost())),
             }
         }
