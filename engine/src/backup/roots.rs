@@ -1,6 +1,6 @@
 //! Checks whether the source roots of a job can be backed up now.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::backup::shrink_guard::filtered_away;
@@ -27,13 +27,17 @@ pub(crate) fn find_roots<S: Source>(
     let paths = job.layout.paths();
     let roots: Vec<_> = job.layout.roots().into_iter().map(|(path, _)| path).collect();
     let is_root = |path: &Path| roots.iter().any(|root| root == path);
-    for (path, found) in paths.iter().zip(open_roots(source, &paths, is_root)) {
+    // Before and after they are opened: a mount that comes or goes meanwhile must not leave a handle of the folder below it.
+    let missing = |path: &PathBuf| is_root(path).then(|| unmounted_root(job, path)).flatten();
+    let missing_before: Vec<_> = paths.iter().map(missing).collect();
+    let found = open_roots(source, &paths, is_root);
+    for ((path, before), found) in paths.iter().zip(missing_before).zip(found) {
         if !is_root(path) {
             // The walk reports a folder above a root that cannot be opened.
             opened.extend(found.ok().map(|root| (path.clone(), root)));
             continue;
         }
-        let missing = || unmounted_root(job, path).map_or(Ok(()), Err);
+        let missing = || before.or_else(|| missing(path)).map_or(Ok(()), Err);
         let found = found.map_err(|error| RunError::Root { path: path.clone(), error });
         let error = match found.and_then(|root| missing().map(|()| root)) {
             Ok(root) => {

@@ -12,10 +12,11 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::ssh::connect::connect_error::ConnectError;
-use crate::ssh::event_loop::{Network, Quit, Scheduler};
+use crate::ssh::event_loop::{Network, Quit};
 use crate::ssh::framing::Violation;
 use crate::ssh::options::Options;
 use crate::ssh::outbox::Outbox;
+use crate::ssh::scheduler::Scheduler;
 use crate::ssh::service::{Service, Start};
 
 /// A command line.

@@ -10,8 +10,9 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::ssh::connect::connect_error::ConnectError;
-use crate::ssh::event_loop::{Network, Offers, Scheduler};
+use crate::ssh::event_loop::Network;
 use crate::ssh::options::{ChannelLimit, Traffic};
+use crate::ssh::scheduler::{Offers, Scheduler};
 
 /// A connection whose network thread runs, and the threads that deliver its answers.
 pub(crate) struct Connected<C> {

@@ -2,34 +2,30 @@
 //! connection is lost.
 
 use std::cell::RefCell;
-use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::time::{Duration, Instant};
 
-use tokio::net::unix::pipe::{Receiver, Sender};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{interval, sleep};
 
+use crate::ssh::channel_io::{Loss, receive, send};
 use crate::ssh::channels::{Moment, wanted};
 use crate::ssh::connect::address::Address;
 use crate::ssh::connect::connect_error::ConnectError;
 use crate::ssh::connect::connection::{
     Connection, Further, NotConnected, NotOpened, OpenedChannel, was_refused,
 };
-use crate::ssh::framing::{Frames, Violation};
 use crate::ssh::options::Options;
 use crate::ssh::outbox::Outbox;
+use crate::ssh::scheduler::{Offers, Scheduler};
 use crate::ssh::service::Service;
 
 /// Maximum number of commands accepted before the thread sends.
 const ORDERS: usize = 256;
-
-/// Maximum number of full buffers read from one channel before the other channels get their turn.
-const READS: usize = 4;
 
 /// How often the thread checks whether the connection is still wanted.
 const POLL: Duration = Duration::from_millis(100);
@@ -39,55 +35,6 @@ const FIRST: Duration = Duration::from_secs(2);
 
 /// The error for requests that are still unanswered when the connection is stopped.
 const STOPPED: &str = "it was stopped";
-
-/// The protocol logic that the thread drives: it decides what to send on which channel and processes the
-/// answers. It does no I/O on the ssh pipes and runs no timers.
-pub(crate) trait Scheduler: 'static {
-    /// What runs at the far end of each channel.
-    type Service: Service;
-    /// The requests that callers send to the thread.
-    type Command;
-
-    /// Adds an open channel; returns its number. `apart` says whether the far end is known to run a process of its
-    /// own for each channel.
-    fn add_channel(&mut self, outbox: Outbox, offers: Offers<Self>, apart: bool) -> usize;
-
-    /// The sending half of a channel.
-    fn outbox(&mut self, number: usize) -> &mut Outbox;
-
-    /// Records that bytes arrived on a channel, possibly in the middle of a long answer.
-    fn heard(&mut self, number: usize, now: Instant);
-
-    /// Accepts a command.
-    fn command(&mut self, command: Self::Command);
-
-    /// Processes a frame received on a channel.
-    fn receive(&mut self, number: usize, frame: &[u8], now: Instant) -> Result<(), Violation>;
-
-    /// Sends everything that the limits allow now.
-    fn pump(&mut self) -> io::Result<()>;
-
-    /// Whether the host is known to be far away (long round trips).
-    fn is_far(&self) -> bool;
-
-    /// Whether the thread must stop reading from this channel for now.
-    fn is_flooded(&self, number: usize) -> bool;
-
-    /// Whether an answer is overdue.
-    fn stalled(&self, now: Instant, limit: Duration) -> bool;
-
-    /// Whether any request was answered since the last call.
-    fn progressed(&mut self) -> bool;
-
-    /// Called when the connection is lost; `why` is the reason.
-    fn reset(&mut self, why: &str);
-
-    /// Called when there will be no further connection.
-    fn give_up(&mut self, why: &str);
-}
-
-/// What the far end of a scheduler's channels offers.
-pub(crate) type Offers<T> = <<T as Scheduler>::Service as Service>::Offers;
 
 /// What the thread receives at its start.
 pub(crate) struct Network<T: Scheduler> {
@@ -129,21 +76,6 @@ impl Quit {
 
 /// If the connection ends within this time after a channel was refused, the refusal is taken as the cause.
 const CONSEQUENCE: Duration = Duration::from_millis(500);
-
-/// Why a channel was lost.
-enum Loss {
-    /// The host, ssh or the line ended it.
-    Ended(String),
-    /// This program ends it, because the server broke the protocol. This does not show that the host refuses
-    /// further channels.
-    Broken(Violation),
-}
-
-impl Loss {
-    fn unwritable(error: &io::Error) -> Self {
-        Self::Ended(format!("cannot write to ssh: {error}"))
-    }
-}
 
 /// Why a connection ended.
 enum End {
@@ -428,70 +360,4 @@ fn accepted<O: 'static>(
         over |= was_refused(joined);
     }
     over.then_some(open)
-}
-
-/// Reads from a channel until it is lost; the error is the reason.
-async fn receive<T: Scheduler>(
-    scheduler: &RefCell<T>,
-    number: usize,
-    from: &Receiver,
-    mut frames: Frames,
-) -> Result<std::convert::Infallible, Loss> {
-    let unreadable = |error| Loss::Ended(format!("cannot read from ssh: {error}"));
-    // What arrived together with the greeting.
-    process(scheduler, number, &mut frames)?;
-    loop {
-        from.readable().await.map_err(unreadable)?;
-        for _ in 0..READS {
-            let room = frames.room();
-            let most = room.len();
-            let count = match from.try_read(room) {
-                Ok(0) => return Err(Loss::Ended("ssh closed the channel".to_owned())),
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(unreadable(error)),
-            };
-            frames.filled(count);
-            process(scheduler, number, &mut frames)?;
-            if count < most {
-                break;
-            }
-        }
-        while scheduler.borrow().is_flooded(number) {
-            sleep(Duration::from_millis(20)).await;
-        }
-        tokio::task::yield_now().await;
-    }
-}
-
-/// Processes the frames that are whole, and sends what follows from them.
-fn process<T: Scheduler>(
-    scheduler: &RefCell<T>,
-    number: usize,
-    frames: &mut Frames,
-) -> Result<(), Loss> {
-    let (mut scheduler, now) = (scheduler.borrow_mut(), Instant::now());
-    scheduler.heard(number, now);
-    while let Some(frame) = frames.next().map_err(Loss::Broken)? {
-        scheduler.receive(number, frame, now).map_err(Loss::Broken)?;
-    }
-    scheduler.pump().map_err(|error| Loss::unwritable(&error))
-}
-
-/// Sends the bytes that the pipe did not accept immediately.
-async fn send<T: Scheduler>(
-    scheduler: &RefCell<T>,
-    number: usize,
-    to: &Sender,
-    full: &Notify,
-) -> io::Result<std::convert::Infallible> {
-    loop {
-        full.notified().await;
-        to.writable().await?;
-        let mut scheduler = scheduler.borrow_mut();
-        scheduler.outbox(number).flush()?;
-        if scheduler.outbox(number).unsent() == 0 {
-            scheduler.pump()?;
-        }
-    }
 }

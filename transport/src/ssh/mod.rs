@@ -1,9 +1,10 @@
 //! Connections to a host through the system's `ssh`, and the protocol-independent part of what runs on their channels.
 //!
 //! The program `ssh` makes the connection, and the crate openssh opens further channels on it. A `Service` says what runs
-//! at the far end of each channel. `event_loop` is the network thread, which a `Scheduler` drives.
+//! at the far end of each channel. `event_loop` is the network thread, which drives a `Scheduler`.
 
 pub(crate) mod again;
+pub(crate) mod channel_io;
 pub(crate) mod channels;
 #[cfg(test)]
 mod command_tests;
@@ -13,6 +14,7 @@ pub(crate) mod event_loop;
 pub(crate) mod framing;
 pub mod options;
 pub(crate) mod outbox;
+pub(crate) mod scheduler;
 pub(crate) mod service;
 
 pub use crate::ssh::connect::address::{Address, BadAddress, Part};

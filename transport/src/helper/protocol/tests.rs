@@ -13,7 +13,7 @@ fn meta(kind: Kind) -> Meta {
         kind,
         mode: 0o4755,
         uid: 1000,
-        gid: u32::MAX,
+        gid: u32::MAX - 1,
         size: 1 << 40,
         mtime: Time { secs: -5, nanos: 999_999_999 },
         ctime: Time { secs: 1_700_000_000, nanos: 1 },
@@ -67,6 +67,8 @@ fn metadata_that_no_entry_can_have_is_refused() {
     assert!(refused(&|entry| entry.meta.ctime.nanos = u32::MAX));
     assert!(refused(&|entry| entry.meta.mode = 0o10_000));
     assert!(refused(&|entry| entry.meta.size = u64::MAX));
+    assert!(refused(&|entry| entry.meta.uid = u32::MAX));
+    assert!(refused(&|entry| entry.meta.gid = u32::MAX));
     // A symlink without a target, and a file with one.
     assert!(refused(&|entry| entry.meta.kind = Kind::Symlink));
     assert!(refused(&|entry| entry.extra.as_mut().unwrap().target = Some(b"x".to_vec())));

@@ -38,9 +38,9 @@ use crate::helper::protocol::fuzz_tests::{damaged, encoded, inputs, message};
 use crate::helper::protocol::known::SentSame;
 use crate::helper::protocol::message::{Answer, Request, SentCrossing, SentRoot};
 use crate::helper::version::Version;
-use crate::ssh::event_loop::Scheduler;
 use crate::ssh::options::Traffic;
 use crate::ssh::outbox::Outbox;
+use crate::ssh::scheduler::Scheduler;
 
 /// The messages of one scheduler, and of one of its connections at most.
 const OF_SCHEDULER: u64 = 2_000;

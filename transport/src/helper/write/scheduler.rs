@@ -14,9 +14,9 @@ use crate::helper::write::channel::WriteChannel;
 use crate::helper::write::fault::RequestError;
 use crate::helper::write::request::{Ask, ChannelId, Event, Expected, WriteCommand};
 use crate::helper::write::service::{WriteGreeting, WriteHelper};
-use crate::ssh::event_loop::Scheduler;
 use crate::ssh::framing::Violation;
 use crate::ssh::outbox::Outbox;
+use crate::ssh::scheduler::Scheduler;
 
 /// The round trip from which a host counts as far away.
 const FAR: Duration = Duration::from_millis(10);

@@ -368,7 +368,11 @@ impl Session {
                     let part = *part;
                     let Some((runs, bytes)) = self.answers.pop_front() else { return Ok(false) };
                     self.steps.pop_front();
-                    self.part_of_file(part, &runs, &bytes, output)?;
+                    let mut rest = &bytes[..];
+                    let passed = self.part_of_file(part, &runs, &mut rest, output);
+                    // After an error nobody takes the others.
+                    output.taken(rest.len());
+                    passed?;
                 }
                 None => return Ok(false),
             }
@@ -376,12 +380,12 @@ impl Session {
         Ok(true)
     }
 
-    /// Passes on a part.
+    /// Passes on a part. What it passes on of the bytes `rest` is no longer in them.
     fn part_of_file(
         &mut self,
         part: Part,
         runs: &[SentRun],
-        bytes: &[u8],
+        rest: &mut &[u8],
         output: &Output,
     ) -> io::Result<()> {
         let (request, index) = (self.file.request, self.file.index);
@@ -390,7 +394,7 @@ impl Session {
             true => 0,
             false => self.fruitless.saturating_add(1),
         };
-        let (mut pieces, mut rest) = (pieces(part.offset, part.length), bytes);
+        let mut pieces = pieces(part.offset, part.length);
         for (origin, count) in runs {
             let length: usize = pieces.by_ref().take(*count as usize).map(|(_, it)| it).sum();
             let shift = match origin {
@@ -403,7 +407,7 @@ impl Session {
                     // `rules` checked that the bytes are there.
                     let (now, later) = rest.split_at(length.min(rest.len()));
                     output.content(request, ContentPart::Bytes(index, now.to_vec()));
-                    (rest, self.delivered) = (later, self.delivered + length as u64);
+                    (*rest, self.delivered) = (later, self.delivered + length as u64);
                 }
                 // A sum for bytes that the base does not have is equal to that of some others.
                 Some(None) => return Err(io::ErrorKind::UnexpectedEof.into()),

@@ -6,7 +6,6 @@ use engine::SourceError;
 
 use crate::delivery::{ListingPart, Unwanted};
 use crate::helper::protocol::message::Answer;
-use crate::helper::read::listing::FolderListing;
 use crate::helper::read::scheduler::{HelperScheduler, WRONG};
 use crate::ssh::framing::Violation;
 
@@ -32,7 +31,7 @@ impl HelperScheduler {
                 self.channels[channel].listed(bytes)?;
                 if let Some(listing) = listing {
                     listing.entries(id, entries, &self.asked, &mut self.delivery)?;
-                    self.end_endless(id);
+                    self.end_endless();
                 }
                 Ok(false)
             }
@@ -40,7 +39,7 @@ impl HelperScheduler {
                 self.channels[channel].listed(bytes)?;
                 if let Some(listing) = listing {
                     listing.unreadable(id, &name, error.into(), &mut self.delivery);
-                    self.end_endless(id);
+                    self.end_endless();
                 }
                 Ok(false)
             }
@@ -72,11 +71,16 @@ impl HelperScheduler {
         }
     }
 
-    /// Ends the listing `id` if the far end lists more entries in all open folders than they have.
-    fn end_endless(&mut self, id: u64) {
+    /// Ends the listing with the most entries if the far end lists more entries in all open folders than they have.
+    fn end_endless(&mut self) {
         self.names += 1;
-        let names = || self.listings.values().map(FolderListing::names).sum::<usize>();
-        if self.names.is_multiple_of(LOOK_AT_NAMES) && names() > ENTRIES_MAX {
+        if !self.names.is_multiple_of(LOOK_AT_NAMES) {
+            return;
+        }
+        let names = self.listings.iter().map(|(id, listing)| (listing.names(), *id));
+        let (all, most) = names.fold((0, (0, 0)), |(all, most), it| (all + it.0, most.max(it)));
+        let (_, id) = most;
+        if all > ENTRIES_MAX {
             self.cancel(Unwanted::Folder(id));
             self.listings.remove(&id);
             let error = io::Error::other("its listing does not end");

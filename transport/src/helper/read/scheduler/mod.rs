@@ -27,13 +27,15 @@ use crate::helper::read::files::FileFetch;
 use crate::helper::read::folder::FolderHandle;
 use crate::helper::read::listing::FolderListing;
 use crate::helper::read::service::{Greeting, Helper};
-use crate::ssh::event_loop::Scheduler;
 use crate::ssh::framing::Violation;
 use crate::ssh::outbox::Outbox;
+use crate::ssh::scheduler::Scheduler;
 
 /// Bytes of listings and of contents that may wait for the sinks before this end stops reading. It bounds the memory,
-/// also of holes and of what takes more memory here than on the line.
-const LISTINGS_HARD: usize = 2 * LISTINGS;
+/// also of holes and of what takes more memory here than on the line. What a correct far end may still send fits below it: eight
+/// channels have windows of 512 KiB for listings, and an entry takes up to four times its bytes on the line. Otherwise
+/// contents, for which listings may wait, would not be read.
+const LISTINGS_HARD: usize = 4 * LISTINGS;
 const CONTENTS_HARD: usize = QUEUED + (12 << 20);
 
 /// Bytes of chunks and parts that may wait for the thread that builds files before this end stops reading.

@@ -133,6 +133,7 @@ impl HelperScheduler {
                 Piece::Hole(length) => ContentPart::Hole(file.index, length),
             };
             self.delivery.fetched(file.request, part);
+            self.progressed = true;
         }
         if file.ranges.as_ref().is_some_and(|ranges| ranges.is_settled() && !ranges.has_ended())
             && let Some(after) = file.after.take()

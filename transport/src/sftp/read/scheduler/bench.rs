@@ -20,9 +20,9 @@ use crate::delivery::Delivery;
 use crate::sftp::protocol::packet::Offers;
 use crate::sftp::read::command::Command;
 use crate::sftp::read::scheduler::ReadScheduler;
-use crate::ssh::event_loop::Scheduler;
 use crate::ssh::options::Traffic;
 use crate::ssh::outbox::Outbox;
+use crate::ssh::scheduler::Scheduler;
 
 /// A scheduler with channels. The test answers in place of a server.
 pub(crate) struct Bench {

@@ -29,9 +29,9 @@ use crate::sftp::read::listing::FolderListing;
 use crate::sftp::read::purpose::{FileStep, Purpose, ReadChannel};
 use crate::sftp::read::query::{PendingQuery, Query};
 use crate::sftp::read::scheduler::rate::Pace;
-use crate::ssh::event_loop::Scheduler;
 use crate::ssh::framing::Violation;
 use crate::ssh::outbox::Outbox;
+use crate::ssh::scheduler::Scheduler;
 
 /// Maximum bytes in flight for small files and for large files, and bytes that may wait for the sinks.
 /// Together with what the pipes hold, they stay below 96 MiB.

@@ -7,7 +7,7 @@ use crate::sftp::read::scheduler;
 use crate::sftp::read::scheduler::bench::{
     Bench, FSTAT, FileEnd, LSTAT, OPEN, READ, Sent, fetch, text, wanted,
 };
-use crate::ssh::event_loop::Scheduler;
+use crate::ssh::scheduler::Scheduler;
 
 /// A size above the length of one READ.
 const LARGE: u64 = 1_000_000;

@@ -16,7 +16,7 @@ use crate::delivery::Unwanted;
 use crate::sftp::read::command::Command;
 use crate::sftp::read::query::{PendingQuery, Query};
 use crate::sftp::read::scheduler::bench::{Bench, attrs, text, wanted};
-use crate::ssh::event_loop::Scheduler;
+use crate::ssh::scheduler::Scheduler;
 
 /// Counts the calls to the sinks.
 #[derive(Default)]

@@ -16,9 +16,9 @@ use crate::sftp::write::link::error::RequestError;
 use crate::sftp::write::link::request_batch::{
     Answers, ChannelId, OwnedAnswer, RequestBatch, Requests, Via,
 };
-use crate::ssh::event_loop::Scheduler;
 use crate::ssh::framing::Violation;
 use crate::ssh::outbox::Outbox;
+use crate::ssh::scheduler::Scheduler;
 
 /// Maximum bytes framed ahead for a channel's pipe.
 const AHEAD: usize = 1 << 20;
