@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
@@ -28,6 +29,8 @@ use crate::threads::cancel::Stop;
 
 /// How often a lease is renewed.
 const BEAT: Duration = Duration::from_secs(5);
+/// A run that did not renew its lease for this long was suspended. It looks at its lease before it goes on. Shorter than `LOOKS`.
+const SUSPENDED: Duration = Duration::from_secs(12);
 /// The owner of a lease is gone when the lease did not change during this number of checks, one per second.
 const LOOKS: u32 = 20;
 /// When several processes take over an abandoned lease at the same time, the owner is settled after this time.
@@ -278,6 +281,7 @@ fn watch(locks: &Dir, name: &CStr, stop: &Stop) -> io::Result<SeenLease> {
 /// A file that its owner renews. Other processes watch whether it changes, which needs no common clock.
 struct Lease {
     beats: Option<(Sender<()>, JoinHandle<()>)>,
+    stop: Arc<Stop>,
 }
 
 impl Lease {
@@ -287,9 +291,22 @@ impl Lease {
         let owner = identity();
         renew(&file, &owner, 0)?;
         let (sender, ended) = channel();
-        let beat = move || beat(&spot, &file, &owner, &ended, &stop);
+        let (spot, renewed) = (Arc::new(spot), Arc::new(AtomicI64::new(awake())));
+        let (its, last) = (Arc::clone(&spot), Arc::clone(&renewed));
+        // The thread that renews the lease may run later than the others after the machine has slept.
+        stop.ask_when(Some(Box::new(move || {
+            let now = awake();
+            let slept = now - last.load(Ordering::Relaxed) > SUSPENDED.as_secs().cast_signed();
+            let is_lost = slept && !its.is_there();
+            if slept && !is_lost {
+                last.store(now, Ordering::Relaxed);
+            }
+            is_lost
+        })));
+        let its = Arc::clone(&stop);
+        let beat = move || beat(&spot, &file, (&owner, &renewed), &ended, &its);
         let thread = std::thread::Builder::new().name("lease".to_owned()).spawn(beat)?;
-        Ok(Self { beats: Some((sender, thread)) })
+        Ok(Self { beats: Some((sender, thread)), stop })
     }
 }
 
@@ -299,12 +316,19 @@ impl Drop for Lease {
             drop(sender);
             let _ = thread.join();
         }
+        self.stop.ask_when(None);
     }
 }
 
 /// Renews a lease until the sender of `ended` is dropped, then removes the file. Each renewal overwrites the
 /// same length, so a full disk does not prevent it.
-fn beat(spot: &LockFile, file: &File, owner: &str, ended: &Receiver<()>, stop: &Stop) {
+fn beat(
+    spot: &LockFile,
+    file: &File,
+    (owner, renewed): (&str, &AtomicI64),
+    ended: &Receiver<()>,
+    stop: &Stop,
+) {
     let mut number = 0;
     while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(BEAT) {
         if !spot.is_there() {
@@ -312,10 +336,16 @@ fn beat(spot: &LockFile, file: &File, owner: &str, ended: &Receiver<()>, stop: &
         }
         number += 1;
         let _ = renew(file, owner, number);
+        renewed.store(awake(), Ordering::Relaxed);
     }
     if spot.is_there() {
         let _ = spot.locks.unlink(&spot.name);
     }
+}
+
+/// Seconds since the start of the machine, with those in which it slept (clock_gettime(2)).
+fn awake() -> i64 {
+    rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec
 }
 
 /// An identity that is unique among all processes on all machines.
