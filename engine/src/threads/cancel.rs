@@ -40,12 +40,12 @@ impl Stop {
     pub fn asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
             || self.whole.as_ref().is_some_and(|whole| whole.asked())
-            || self
-                .check
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .as_ref()
-                .is_some_and(|it| it())
+            || self.is_found()
+    }
+
+    fn is_found(&self) -> bool {
+        let check = self.check.read().unwrap_or_else(PoisonError::into_inner);
+        check.as_ref().is_some_and(|check| check())
     }
 
     /// Requests the end when `check` returns true, from now until the next call. [`Stop::asked`] calls it each time.

@@ -291,11 +291,11 @@ impl Lease {
         let owner = identity();
         renew(&file, &owner, 0)?;
         let (sender, ended) = channel();
-        let (spot, renewed) = (Arc::new(spot), Arc::new(AtomicI64::new(awake())));
+        let (spot, renewed) = (Arc::new(spot), Arc::new(AtomicI64::new(since_boot())));
         let (its, last) = (Arc::clone(&spot), Arc::clone(&renewed));
         // The thread that renews the lease may run later than the others after the machine has slept.
         stop.ask_when(Some(Box::new(move || {
-            let now = awake();
+            let now = since_boot();
             let slept = now - last.load(Ordering::Relaxed) > SUSPENDED.as_secs().cast_signed();
             let is_lost = slept && !its.is_there();
             if slept && !is_lost {
@@ -336,7 +336,7 @@ fn beat(
         }
         number += 1;
         let _ = renew(file, owner, number);
-        renewed.store(awake(), Ordering::Relaxed);
+        renewed.store(since_boot(), Ordering::Relaxed);
     }
     if spot.is_there() {
         let _ = spot.locks.unlink(&spot.name);
@@ -344,7 +344,7 @@ fn beat(
 }
 
 /// Seconds since the start of the machine, with those in which it slept (clock_gettime(2)).
-fn awake() -> i64 {
+fn since_boot() -> i64 {
     rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec
 }
 
