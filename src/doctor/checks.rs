@@ -28,6 +28,7 @@ use crate::config::types::{NamedJob, Remote};
 use crate::daemon::checks::not_a_mount;
 use crate::daemon::{environment_zone, keys};
 use crate::doctor::finding::DoctorFinding;
+use crate::hint::connection::unstarted;
 use crate::jobs::open_source::{Access, close, local, remote};
 use crate::schedule::crontab::Crontab;
 use crate::snapshots::only_folder::contents;
@@ -161,26 +162,33 @@ fn way(host: &Remote, source: Option<&RemoteSource>) -> Vec<DoctorFinding> {
             let note = source.note().map(|note| DoctorFinding::good("helper", note));
             [runs].into_iter().chain(note).collect()
         }
-        Some(RemoteSource::Sftp(_, Some(why))) if host.helper == RemoteHelper::Install => {
-            let (why, fix) = why.rsplit_once("; ").unwrap_or((why, "see docs/remote.md"));
-            let what = format!(
-                "{address} is read over SFTP, without hard links, attributes and devices: {why}"
-            );
-            vec![
-                good(format!("{address} knows this user and offers SFTP")),
-                DoctorFinding::warning("helper", what, fix),
-            ]
-        }
         Some(RemoteSource::Sftp(_, Some(why))) => {
-            let what = format!(
-                "{address} is read over SFTP, without hard links, attributes and devices: it runs no backup_manager ({why}); REMOTE_HELPER=install copies it there, or see docs/remote.md"
-            );
-            vec![
-                good(format!("{address} knows this user and offers SFTP")),
-                DoctorFinding::good("helper", what),
-            ]
+            vec![good(format!("{address} knows this user and offers SFTP")), over_sftp(host, why)]
         }
         _ => vec![good(format!("{address} knows this user and offers SFTP"))],
+    }
+}
+
+/// Why a host is read over SFTP although a helper is wanted.
+fn over_sftp(host: &Remote, why: &str) -> DoctorFinding {
+    const CHECK: &str = "helper";
+    let address = &host.address;
+    let read = |why: &str| {
+        format!("{address} is read over SFTP, without hard links, attributes and devices: {why}")
+    };
+    let missing = format!("it runs no backup_manager ({why})");
+    match &host.helper {
+        RemoteHelper::Install => {
+            let (why, fix) = why.rsplit_once("; ").unwrap_or((why, "see docs/remote.md"));
+            DoctorFinding::warning(CHECK, read(why), fix)
+        }
+        RemoteHelper::Command(command) => {
+            DoctorFinding::warning(CHECK, read(&missing), unstarted(command))
+        }
+        RemoteHelper::Auto | RemoteHelper::Off => {
+            let next = "REMOTE_HELPER=install copies it there, or see docs/remote.md";
+            DoctorFinding::good(CHECK, format!("{}; {next}", read(&missing)))
+        }
     }
 }
 

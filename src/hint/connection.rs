@@ -62,9 +62,10 @@ pub(crate) fn hint(error: Option<&ConnectError>) -> Cow<'static, str> {
         Some(E::TextAtLogin { .. }) => {
             "let the startup files of the host's shell (~/.bashrc, /etc/profile, ...) print only on a terminal: put the line [ -t 1 ] || return before what prints; 'ssh HOST true' must print nothing"
         }
-        Some(E::CommandFailed { .. }) => {
-            "run that command on the host as this user, to see what it prints"
-        }
+        Some(E::CommandFailed { said }) if is_of_sudo(said) => SUDO_RULE,
+        Some(E::CommandFailed { .. }) => RUN_IT_THERE,
+        Some(E::Neither { no_helper, .. }) if is_of_sudo(no_helper) => SUDO_RULE,
+        Some(E::Neither { no_sftp, .. }) => return hint(Some(&**no_sftp)),
         Some(E::NameNotFound { .. }) => {
             "check the spelling of REMOTE_SRC_HOST, and that this machine can look up names"
         }
@@ -85,6 +86,25 @@ pub(crate) fn hint(error: Option<&ConnectError>) -> Cow<'static, str> {
         }
     })
 }
+
+/// The next step where sudo does not start the helper.
+pub(crate) const SUDO_RULE: &str = "let sudo start this very command there without a password: docs/remote.md has the line for sudoers";
+
+/// Whether a command, or what it printed, is about sudo or doas.
+pub(crate) fn is_of_sudo(text: &str) -> bool {
+    let mut words = text.split(|c: char| !c.is_alphanumeric());
+    words.any(|word| word == "sudo" || word == "doas")
+}
+
+/// The next step where `command` starts no helper on the host.
+pub(crate) fn unstarted(command: &str) -> &'static str {
+    match is_of_sudo(command) {
+        true => SUDO_RULE,
+        false => RUN_IT_THERE,
+    }
+}
+
+const RUN_IT_THERE: &str = "run that command on the host as this user, to see what it prints";
 
 /// How to make a key usable.
 fn usable(path: &str, fault: KeyFault) -> String {

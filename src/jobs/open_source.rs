@@ -23,6 +23,7 @@ use crate::config::rsync::parsed::RsyncOptions;
 use crate::config::rsync::remote_program::RemoteProgram;
 use crate::config::setting::secret_variables;
 use crate::config::types::{NamedJob, Remote};
+use crate::hint::connection::unstarted;
 use crate::jobs::channels::ChannelMemory;
 use crate::log::JobLog;
 
@@ -100,8 +101,10 @@ fn over_sftp(host: &Remote, why: &str, follow: Follow, log: &JobLog) -> Result<(
     }
     let mut what =
         format!("{address} is read over SFTP, as it runs no backup_manager serve: {why}");
-    if host.helper == RemoteHelper::Auto {
-        what.push_str("; REMOTE_HELPER=install copies it there");
+    match &host.helper {
+        RemoteHelper::Auto => what.push_str("; REMOTE_HELPER=install copies it there"),
+        RemoteHelper::Command(command) => what.push_str(&format!("; {}", unstarted(command))),
+        RemoteHelper::Off | RemoteHelper::Install => {}
     }
     let lost = &host.without_effect_over_sftp;
     if !lost.is_empty() {

@@ -12,6 +12,7 @@ use transport::ssh::connect::address::{Address, BadAddress};
 use transport::ssh::options::Options;
 
 use crate::config::types::{NamedJob, Remote};
+use crate::hint::connection::unstarted;
 use crate::jobs::channels::ChannelMemory;
 use crate::jobs::open_source;
 use crate::snapshots::open::Series;
@@ -103,6 +104,14 @@ impl RestoreHost {
             (&self.dir, !look),
             move || stop.asked(),
         )
+    }
+
+    /// What to do where the host starts no helper that writes, if `REMOTE_HELPER` is a command.
+    pub(crate) fn unstarted(&self) -> Option<&'static str> {
+        match &self.helper {
+            RemoteHelper::Command(command) => Some(unstarted(command)),
+            RemoteHelper::Off | RemoteHelper::Auto | RemoteHelper::Install => None,
+        }
     }
 
     /// Formats a path on the host for messages, in the form that `--to` accepts.

@@ -54,6 +54,15 @@ fn a_host_without_sftp_is_read_through_its_helper() {
 }
 
 #[test]
+fn a_host_that_offers_neither_a_helper_nor_sftp_is_named_with_both_reasons() {
+    let server = need!(Sshd::serving(Subsystem::Missing));
+    let refused =
+        server.reached_by(stage().run()).env("REMOTE_HELPER", "no-such-program").expect(1);
+    refused.assert_says("exit status 127").assert_says("the host offers no SFTP");
+    refused.assert_says("enable the sftp subsystem");
+}
+
+#[test]
 fn the_helper_in_the_folder_for_helpers_is_found() {
     let server = need!(Sshd::serving(Subsystem::Internal));
     let stage = stage();

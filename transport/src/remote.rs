@@ -66,6 +66,16 @@ pub(crate) fn found(names: &[String], serve: &str) -> String {
     )
 }
 
+/// The reason why a host offers neither a helper, because of `no_helper`, nor SFTP, because of `error`.
+pub(crate) fn neither(no_helper: Option<&str>, error: ConnectError) -> ConnectError {
+    match no_helper {
+        Some(why) if error.is_about_service() => {
+            ConnectError::Neither { no_helper: why.to_owned(), no_sftp: Box::new(error) }
+        }
+        _ => error,
+    }
+}
+
 /// Why there is no helper.
 enum NoHelper {
     Connect(ConnectError),
@@ -167,7 +177,8 @@ impl RemoteSource {
             }
         }
         let options = options.compressed_by_ssh();
-        let source = SftpSource::connect(address.clone(), options, stopped)?;
+        let source = SftpSource::connect(address.clone(), options, stopped);
+        let source = source.map_err(|error| neither(why_not.as_deref(), error))?;
         Ok(Self::Sftp(source, why_not))
     }
 

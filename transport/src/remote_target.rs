@@ -8,7 +8,7 @@ use engine::restore::PlaceError;
 use crate::helper::install::binaries::Binaries;
 use crate::helper::install::{NotInstalled, install};
 use crate::helper::write::{HelperHost, HelperTarget};
-use crate::remote::{RemoteHelper, found};
+use crate::remote::{RemoteHelper, found, neither};
 use crate::sftp::write::{SftpHost, SftpTarget};
 use crate::ssh::options::Options;
 use crate::ssh::{Address, ConnectError};
@@ -60,12 +60,7 @@ impl RemoteTarget {
         let options = options.compressed_by_ssh();
         let options = Options { channels, channels_first: channels, ..options };
         let host = SftpHost::connect(address.clone(), options, stopped);
-        let host = host.map_err(|error| match why_not.take() {
-            Some(why) if error.is_about_service() => {
-                ConnectError::CommandFailed { said: format!("{why}; and {error}") }
-            }
-            _ => error,
-        });
+        let host = host.map_err(|error| neither(why_not.as_deref(), error));
         let (host, now) = (host.map_err(TargetError::Connect)?, SystemTime::now());
         let opened = if make { host.make(dir, now) } else { host.look_at(dir, now) };
         Ok(Self::Sftp(Box::new(opened.map_err(TargetError::Place)?), why_not))

@@ -142,8 +142,10 @@ impl Work {
             }
             Ok(RemoteTarget::Sftp(target, why)) => {
                 if let Some(why) = why {
+                    let next =
+                        host.unstarted().map_or_else(String::new, |next| format!("; {next}"));
                     say(&format!(
-                        "{} is restored to over SFTP, as its host runs no backup_manager serve that writes: {why}",
+                        "{} is restored to over SFTP, as its host runs no backup_manager serve that writes: {why}{next}",
                         at(target.path())
                     ));
                 }

@@ -144,6 +144,14 @@ pub enum ConnectError {
         /// The host's message.
         said: String,
     },
+    /// The host lets the user in, and offers neither a helper nor SFTP.
+    #[error("{no_helper}; and {no_sftp}")]
+    Neither {
+        /// Why there is no helper.
+        no_helper: String,
+        /// Why there is no SFTP.
+        no_sftp: Box<Self>,
+    },
     /// Any other error of ssh.
     #[error("ssh ended: {said}")]
     Ssh {
@@ -188,6 +196,7 @@ impl ConnectError {
                 | Self::NoSftpServer { .. }
                 | Self::TextAtLogin { .. }
                 | Self::CommandFailed { .. }
+                | Self::Neither { .. }
         )
     }
 
