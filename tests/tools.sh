@@ -8,7 +8,7 @@ rsync:rsync sshd:openssh-server ssh:openssh-client strace:strace gcc:gcc make:ma
 mkfs.ext4:e2fsprogs filefrag:e2fsprogs mkfs.xfs:xfsprogs mkfs.btrfs:btrfs-progs
 mkfs.exfat:exfatprogs mount.exfat-fuse:exfat-fuse fusermount:fuse3 taskset:util-linux
 setfattr:attr setfacl:acl mount:mount losetup:mount setpriv:util-linux
-readelf:binutils chroot:coreutils
+readelf:binutils chroot:coreutils sudo:sudo
 smbd:samba,samba-vfs-modules smbclient:smbclient
 dpkg-deb:dpkg rpmbuild:rpm mandoc:mandoc groff:groff-base
 gocryptfs:gocryptfs sqlite3:sqlite3

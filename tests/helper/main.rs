@@ -11,10 +11,10 @@ mod install_restore;
 mod large_file;
 mod lost;
 mod memory;
-mod other_rights;
 mod restore;
 mod restore_hostile;
 mod snapshots;
+mod sudo;
 mod unchanged;
 
 use fixtures::run::Run;
