@@ -19,6 +19,7 @@ use engine::repository::Sources;
 use engine::repository::{DestinationReport, examine};
 use rustix::process::geteuid;
 use transport::remote::{RemoteHelper, RemoteSource};
+use transport::remote_target::look_for_writing_helper;
 use transport::ssh::connect::user_entry::{Account, account, ssh_folder};
 
 use crate::config::bounded;
@@ -29,7 +30,7 @@ use crate::daemon::checks::not_a_mount;
 use crate::daemon::{environment_zone, keys};
 use crate::doctor::finding::DoctorFinding;
 use crate::hint::connection::unstarted;
-use crate::jobs::open_source::{Access, close, local, remote};
+use crate::jobs::open_source::{Access, close, local, options, remote};
 use crate::schedule::crontab::Crontab;
 use crate::snapshots::only_folder::contents;
 use crate::term::units::{bytes, counted};
@@ -143,7 +144,8 @@ pub(crate) fn sources(job: &NamedJob, stop: &Arc<Stop>) -> Vec<DoctorFinding> {
         Ok(source) => {
             let mut found = way(host, connected.as_deref());
             found.extend(roots(job, &source));
-            found.extend(key_line(host, &job.job.layout));
+            found.extend(restores(job, host, connected.as_deref(), stop));
+            found.extend(key_lines(host, &job.job.layout));
             found
         }
         Err(error) => vec![unreached(error)],
@@ -192,20 +194,70 @@ fn over_sftp(host: &Remote, why: &str) -> DoctorFinding {
     }
 }
 
-/// The line for the host with which the key of this job can read its sources and nothing else.
-fn key_line(host: &Remote, layout: &Layout) -> Option<DoctorFinding> {
+/// How a restore to the host of the job arrives there.
+fn restores(
+    job: &NamedJob,
+    host: &Remote,
+    source: Option<&RemoteSource>,
+    stop: &Arc<Stop>,
+) -> Option<DoctorFinding> {
+    const CHECK: &str = "restores";
+    let (address, stop) = (&host.address, Arc::clone(stop));
+    if !matches!(source, Some(RemoteSource::Helper(_))) {
+        let what = format!(
+            "a restore to {address} goes over SFTP, with whole seconds, and without attributes, pipes and devices"
+        );
+        return Some(DoctorFinding::good(CHECK, what));
+    }
+    let options = options(host, &job.wanted);
+    Some(match look_for_writing_helper(address, &options, &host.helper, move || stop.asked())? {
+        Ok(()) => DoctorFinding::good(
+            CHECK,
+            format!(
+                "a restore to {address} goes through its backup_manager, and everything comes back"
+            ),
+        ),
+        Err(error) if error.is_about_service() => DoctorFinding::good(
+            CHECK,
+            format!(
+                "a restore to {address} goes over SFTP, if this key may use it, or needs another key: no backup_manager that writes starts there ({error})"
+            ),
+        ),
+        Err(error) => {
+            let what = format!("a second connection to {address} failed: {error}");
+            DoctorFinding::warning(CHECK, what, crate::hint::unconnected(&error))
+        }
+    })
+}
+
+/// The lines for the host with which a key can read the sources of this job, or restore into them, and nothing else.
+fn key_lines(host: &Remote, layout: &Layout) -> Vec<DoctorFinding> {
     let program = match &host.helper {
-        RemoteHelper::Off => return None,
+        RemoteHelper::Off => return Vec::new(),
         RemoteHelper::Auto | RemoteHelper::Install => "backup_manager",
         RemoteHelper::Command(command) => command,
     };
     let quoted = |path: PathBuf| format!(" --root {}", shell::word(path.as_os_str().as_bytes()));
-    let words: String = layout.roots().into_iter().map(|(path, _)| quoted(path)).collect();
-    let command = format!("{program} serve --read-only{words}").replace('"', "\\\"");
-    let what = format!(
-        "a key that can read these sources and nothing else has this in front of it in ~/.ssh/authorized_keys of the host: command=\"{command}\",restrict"
-    );
-    Some(DoctorFinding::good("key", what))
+    let roots: String = layout.roots().into_iter().map(|(path, _)| quoted(path)).collect();
+    let line = |serve: &str| {
+        let command = format!("{program} {serve}{roots}").replace('"', "\\\"");
+        format!("command=\"{command}\",restrict")
+    };
+    let (reads, restores) = (line("serve --read-only"), line("serve"));
+    vec![
+        DoctorFinding::good(
+            "key",
+            format!(
+                "a key that can read these sources and nothing else has this in front of it in ~/.ssh/authorized_keys of the host: {reads}"
+            ),
+        ),
+        DoctorFinding::good(
+            "restore key",
+            format!(
+                "another key, which can restore into these folders, or into others that you name with --root, and nowhere else, has this in front of it there: {restores}"
+            ),
+        ),
+    ]
 }
 
 fn unreached(error: NoConnection) -> DoctorFinding {

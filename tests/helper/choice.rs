@@ -85,23 +85,6 @@ fn options_that_sftp_does_not_carry_are_named_only_over_sftp() {
 }
 
 #[test]
-fn doctor_says_how_the_host_is_read_and_which_line_limits_the_key() {
-    let server = need!(Sshd::serving(Subsystem::Internal));
-    let stage = stage();
-    let doctor = |helper: &str| {
-        let doctor = stage.look("doctor").set("srcs-to-backup", &stage.source);
-        server.reached_by(doctor).env("REMOTE_HELPER", helper).done()
-    };
-    let through = doctor(BIN);
-    through.assert_says("runs backup_manager");
-    let words = format!("serve --read-only --root {}\",restrict", stage.source.display());
-    // A table on a terminal breaks its lines; piped output does not.
-    through.assert_says(&words);
-    let over = doctor("no-such-program");
-    over.assert_says("offers SFTP").assert_says("it runs no backup_manager (");
-}
-
-#[test]
 fn reports_name_the_transport_and_the_bytes_on_the_line() {
     let server = need!(Sshd::serving(Subsystem::Internal));
     let of_host = Stage::with(BIN, &Tree::new().file("file", ""));

@@ -4,6 +4,7 @@
 mod choice;
 mod compressed;
 mod deltas;
+mod doctor;
 mod forced_command;
 mod install;
 mod install_refused;

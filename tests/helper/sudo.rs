@@ -18,7 +18,7 @@ use crate::{BIN, OVER_SFTP};
 const ALLOW: &str = "let sudo start this very command there without a password";
 
 /// The words behind `sudo -n backup_manager` and in the rules, as in docs/remote.md.
-const READ_FOLDERS: &str = "serve --read-only --root /home --root /etc";
+const READ_FOLDERS: &str = "serve --read-only --root /etc --root /home";
 const READ: &str = "serve --read-only";
 const RESTORE: &str = "serve --root /srv/restored";
 
@@ -109,6 +109,11 @@ fn an_account_with_a_shell_reads_everything_with_the_documented_rule() {
     let done = run(&host, &stage, "sudo -n backup_manager").expect(0);
     assert!(!done.said().contains(OVER_SFTP), "{}", done.said());
     assert_all(&host, &stage);
+    let doctor = stage.look("doctor").set("srcs-to-backup", "/home,/etc");
+    let doctor = host.server.reached_by(doctor).env("REMOTE_HELPER", "sudo -n backup_manager");
+    let line =
+        format!("authorized_keys of the host: command=\"{}\",restrict\n", forced(READ_FOLDERS));
+    doctor.expect(0).assert_says(&line).assert_says("no backup_manager that writes starts there");
 }
 
 #[test]

@@ -67,6 +67,25 @@ impl RemoteTarget {
     }
 }
 
+/// Whether a host starts a helper that writes, in the way that `helper` says. Nothing is copied to the host. `None` if no
+/// helper is wanted. `stopped` as above.
+///
+/// # Errors
+/// The host starts none ([`ConnectError::is_about_service`]), or there is no connection.
+pub fn look_for_writing_helper(
+    address: &Address,
+    options: &Options,
+    helper: &RemoteHelper,
+    stopped: impl Fn() -> bool + Send + 'static,
+) -> Option<Result<(), ConnectError>> {
+    let line = match helper {
+        RemoteHelper::Install => found(&Binaries::find().names().collect::<Vec<_>>(), SERVE),
+        helper => helper.line(SERVE)?,
+    };
+    let options = Options { channels: 1, channels_first: 1, ..options.compressed_by_ssh() };
+    Some(HelperHost::connect(address.clone(), options, line, stopped).map(drop))
+}
+
 /// Why there is no helper.
 enum NoHelper {
     Connect(ConnectError),

@@ -1,0 +1,76 @@
+//! What `doctor` says of the helper of a host, and the lines that it prints for `authorized_keys` there.
+
+use std::fs;
+
+use fixtures::judge::Judge;
+use fixtures::need;
+use fixtures::run::Done;
+use fixtures::sshd::{Sshd, Subsystem};
+use fixtures::stage::Stage;
+use fixtures::tree::Tree;
+
+use crate::{BIN, OVER_SFTP, run};
+
+/// What a key for reading refuses.
+const ONLY_READS: &str = "serve was started with --read-only there";
+
+fn stage() -> Stage {
+    Stage::with(BIN, &Tree::new().file("folder/file", "content").xattr("user.note", "kept"))
+}
+
+fn doctor(stage: &Stage, server: &Sshd, helper: &str) -> Done {
+    let doctor = stage.look("doctor").set("srcs-to-backup", &stage.source);
+    server.reached_by(doctor).env("REMOTE_HELPER", helper).done()
+}
+
+/// Puts the line that doctor printed in the finding `check` in front of the key of the server.
+#[track_caller]
+fn allow(server: &Sshd, said: &Done, check: &str) {
+    let mut lines = said.stdout.lines();
+    let line = lines.find(|line| line.starts_with(&format!("ok    {check}  "))).expect("a finding");
+    let at = line.find("command=").expect("a line for authorized_keys");
+    let key = fs::read_to_string(server.path("user.pub")).expect("a key");
+    fs::write(server.path("authorized"), format!("{} {key}", &line[at..])).expect("written");
+}
+
+#[test]
+fn doctor_says_how_the_host_is_read_and_restored_to() {
+    let server = need!(Sshd::serving(Subsystem::Internal));
+    let stage = stage();
+    let through = doctor(&stage, &server, BIN);
+    through.assert_says("runs backup_manager");
+    through.assert_says("goes through its backup_manager, and everything comes back");
+    let over = doctor(&stage, &server, "no-such-program");
+    over.assert_says("offers SFTP").assert_says("it runs no backup_manager (");
+    over.assert_says("to fix it: run that command on the host as this user");
+    for over in [over, doctor(&stage, &server, "off")] {
+        over.assert_says("goes over SFTP, with whole seconds");
+    }
+}
+
+#[test]
+fn the_printed_lines_limit_a_key_to_reading_and_another_to_restores() {
+    let server = need!(Sshd::serving(Subsystem::Internal));
+    let stage = stage();
+    let said = doctor(&stage, &server, BIN);
+    let restore = |folder: &str| {
+        let place = format!("test:{}", stage.beside(folder).display());
+        let run = server.known_to(stage.look("restore")).env("REMOTE_HELPER", BIN);
+        run.set("to", place).arg(&stage.source)
+    };
+    allow(&server, &said, "key        ");
+    let done = run(&server, &stage).rsync(&["-X"]).expect(0);
+    assert!(!done.said().contains(OVER_SFTP), "{}", done.said());
+    stage.assert_newest_is_source(Judge::strict());
+    restore("source/back").expect(1).assert_says(ONLY_READS);
+    doctor(&stage, &server, BIN).assert_code(0).assert_says(ONLY_READS);
+
+    allow(&server, &said, "restore key");
+    restore("source/back").expect(0).assert_says("backup_manager serve");
+    let back = stage.beside("source/back/source");
+    Judge::strict().assert_same(&stage.inside(&stage.history().newest()), &back);
+    let refused = restore("elsewhere").expect(1);
+    refused.assert_says("was started with --root for other folders");
+    assert!(!stage.beside("elsewhere").exists());
+    doctor(&stage, &server, BIN).assert_says("everything comes back");
+}
