@@ -71,7 +71,7 @@ impl Host {
     }
 
     /// Puts a file there.
-    fn put(&self, name: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn put(&self, name: &str, content: impl AsRef<[u8]>) {
         fs::create_dir_all(self.folder()).expect("a folder");
         fs::write(self.folder().join(name), content).expect("a file");
         let mode = fs::Permissions::from_mode(0o755);
@@ -99,17 +99,18 @@ fn program(stage: &Stage) -> PathBuf {
 }
 
 /// The name of the copy of the program.
-fn copy(stage: &Stage) -> String {
+pub(crate) fn copy(stage: &Stage) -> String {
     let hash = blake3::hash(&fs::read(program(stage)).expect("the program")).to_string();
     format!("backup_manager-{}-{}", env!("CARGO_PKG_VERSION"), &hash[..16])
 }
 
-/// Shell commands that greet as a far end of this version and protocol number, below 128 both.
-fn greets(protocol: u8, version: &str) -> String {
+/// Shell commands that greet as a far end of this version and protocol number, below 128 both, that writes if `writes`.
+pub(crate) fn greets(protocol: u8, writes: bool, version: &str) -> String {
+    let features = u8::from(writes);
     let length = 8 + version.len();
     let size = version.len();
     format!(
-        "printf '\\0\\0\\0\\{length:03o}\\0\\0\\0\\0\\0\\{protocol:03o}\\0\\{size:03o}{version}'\n"
+        "printf '\\0\\0\\0\\{length:03o}\\0\\0\\0\\0\\0\\{protocol:03o}\\{features:03o}\\{size:03o}{version}'\n"
     )
 }
 
@@ -170,8 +171,8 @@ fn a_helper_that_is_older_broken_or_strange_is_replaced() {
     let script = |text: &str| format!("#!/bin/sh\n{text}\n").into_bytes();
     let foreign = [&b"\x7fELF\x02\x01\x01"[..], &[0; 64]].concat();
     for (helper, content) in [
-        ("backup_manager", script(&(greets(1, "0.0.9") + "cat >/dev/null"))),
-        ("backup_manager", script(&(greets(2, "9.0.0") + "cat >/dev/null"))),
+        ("backup_manager", script(&(greets(1, false, "0.0.9") + "cat >/dev/null"))),
+        ("backup_manager", script(&(greets(2, false, "9.0.0") + "cat >/dev/null"))),
         ("backup_manager", script("echo 'a text that is no greeting'")),
         ("backup_manager", script("kill -9 $$")),
         // Of another machine.
@@ -191,7 +192,7 @@ fn a_helper_that_is_older_broken_or_strange_is_replaced() {
 #[test]
 fn a_newer_helper_of_the_same_protocol_is_used() {
     let host = need!(Host::new());
-    let newer = greets(1, "9.0.0");
+    let newer = greets(1, false, "9.0.0");
     // The real far end, with another version in its greeting, which has the same length.
     let script = format!(
         "#!/bin/sh\n{BIN} \"$@\" | {{ dd bs=1 count=17 >/dev/null 2>&1; {} cat; }}\n",

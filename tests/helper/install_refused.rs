@@ -15,10 +15,10 @@ use crate::OVER_SFTP;
 use crate::install::Host;
 
 /// A file system in memory on a folder; unmounted when dropped.
-struct Mounted(PathBuf);
+pub(crate) struct Mounted(PathBuf);
 
 impl Mounted {
-    fn on(folder: PathBuf, options: &str) -> Result<Self, Missing> {
+    pub(crate) fn on(folder: PathBuf, options: &str) -> Result<Self, Missing> {
         need::root()?;
         fs::create_dir_all(&folder).expect("a folder");
         let mut mount = Command::new("mount");
@@ -31,7 +31,7 @@ impl Mounted {
         Ok(Self(folder))
     }
 
-    fn remount(&self, options: &str) {
+    pub(crate) fn remount(&self, options: &str) {
         let options = format!("remount,{options}");
         let done = Command::new("mount").arg("-o").arg(options).arg(&self.0).status();
         assert!(done.expect("mount starts").success());

@@ -12,7 +12,7 @@ use std::time::Duration;
 use fixtures::judge::Judge;
 use fixtures::need;
 use fixtures::need::Missing;
-use fixtures::run::Run;
+use fixtures::run::{Run, over_helper};
 use fixtures::sshd::{NOBODY, Plan, Sshd, Subsystem, has_ipv6};
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
@@ -158,6 +158,10 @@ fn a_host_that_no_name_server_knows() {
 
 #[test]
 fn a_host_without_sftp() {
+    // The helper needs no SFTP.
+    if over_helper() {
+        return;
+    }
     let scene = need!(Scene::new(Plan::new(Subsystem::Missing)));
     scene.assert_refused(&scene.run(), &["the host offers no SFTP", "sftp subsystem"]);
     let forced = Plan::new(Subsystem::Internal).line("ForceCommand echo Go away.");
@@ -170,6 +174,10 @@ fn a_host_without_sftp() {
 
 #[test]
 fn a_host_whose_sftp_server_is_not_installed() {
+    // The helper needs no SFTP.
+    if over_helper() {
+        return;
+    }
     let scene = need!(Scene::new(Plan::served_by("/not/there/sftp-server".to_owned())));
     let words = ["cannot start its SFTP server", "(exit status 127)"];
     scene.assert_refused(&scene.run(), &words);
@@ -177,6 +185,10 @@ fn a_host_whose_sftp_server_is_not_installed() {
 
 #[test]
 fn a_host_whose_shell_prints_at_the_login() {
+    // Only SFTP is started behind that text.
+    if over_helper() {
+        return;
+    }
     let scene = need!(Scene::new(Plan::served_by_shell("echo Welcome to the NAS")));
     let words = ["prints a text at the login", "Welcome to the NAS", "[ -t 1 ] || return"];
     scene.assert_refused(&scene.run(), &words);
@@ -184,6 +196,10 @@ fn a_host_whose_shell_prints_at_the_login() {
 
 #[test]
 fn a_login_that_takes_long_needs_a_longer_time_limit() {
+    // Only SFTP is started late.
+    if over_helper() {
+        return;
+    }
     let scene = need!(Scene::new(Plan::served_by_shell("sleep 4")));
     let limited = |limit: &str| scene.run().rsync(&[limit]);
     let words = ["no answer within 2 seconds", "--contimeout=60 waits longer"];

@@ -102,8 +102,8 @@ impl From<ConnectError> for NoHelper {
     }
 }
 
-/// Connects to the helper of a host; copies this program there first if that is wanted and there is none. `None` if no
-/// helper is wanted.
+/// Connects to the helper of a host; copies this program there first if that is wanted and there is none, or an
+/// older one. `None` if no helper is wanted.
 fn through_helper(
     address: &Address,
     options: &Options,
@@ -130,13 +130,19 @@ fn through_helper(
     }
     let binaries = Binaries::find();
     let names: Vec<_> = binaries.names().collect();
-    match connect(found(&names, SERVE)) {
-        Err(NoHelper::Missing(_)) => {}
+    let older = match connect(found(&names, SERVE)) {
+        Ok(host) if host.is_older() => Some(host),
+        Err(NoHelper::Missing(_)) => None,
         connected => return Some(connected),
-    }
-    Some(match install(address, &options.compressed_by_ssh(), &binaries, stopped.clone()) {
-        Ok(name) => connect(found(std::slice::from_ref(&name), SERVE)),
-        Err(NotInstalled::Stopped) => Err(NoHelper::Connect(ConnectError::Stopped)),
-        Err(why) => Err(NoHelper::Missing(why.to_string())),
+    };
+    let copied = install(address, &options.compressed_by_ssh(), &binaries, stopped.clone());
+    Some(match (copied, older) {
+        (Ok(name), older) => {
+            drop(older);
+            connect(found(std::slice::from_ref(&name), SERVE))
+        }
+        (Err(NotInstalled::Stopped), _) => Err(NoHelper::Connect(ConnectError::Stopped)),
+        (Err(_), Some(older)) => Ok(older),
+        (Err(why), None) => Err(NoHelper::Missing(why.to_string())),
     })
 }

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use engine::restore::PlaceError;
 
 use crate::helper::protocol::write::{SentTarget, WriteAnswer, WriteRequest};
+use crate::helper::version::Version;
 use crate::helper::write::session::{Question, WriteSession, unexpected};
 use crate::ssh::again::again;
 use crate::ssh::options::Options;
@@ -56,6 +57,11 @@ impl HelperHost {
     /// Whether both ends compress.
     pub(crate) fn is_compressed(&self) -> bool {
         self.0.is_compressed
+    }
+
+    /// Whether the far end is older than this program.
+    pub(crate) fn is_older(&self) -> bool {
+        self.0.version < Version::own()
     }
 
     /// Opens the folder `dir`, and with `make` creates it with its parents if it is missing. A relative path, or one

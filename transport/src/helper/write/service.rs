@@ -4,12 +4,14 @@ use crate::compress::Level;
 use crate::helper::protocol::features::{WRITES, agreed, asking};
 use crate::helper::protocol::message::{Answer, Hello, Request};
 use crate::helper::protocol::{CONNECTION, PREAMBLE, PROTOCOL, frame};
+use crate::helper::version::Version;
 use crate::ssh::framing::Violation;
 use crate::ssh::service::{Service, Start};
 
-/// What the far end said of itself: whether it writes, and the level by which both ends compress.
+/// What the far end said of itself: its version, whether it writes, and the level by which both ends compress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WriteGreeting {
+    pub(crate) version: Version,
     pub(crate) writes: bool,
     pub(crate) compression: Option<Level>,
 }
@@ -40,9 +42,10 @@ impl Service for WriteHelper {
 
     fn read_hello(&self, frame: &[u8]) -> Result<WriteGreeting, Violation> {
         match frame::read(frame) {
-            Ok((CONNECTION, Answer::Hello { protocol: PROTOCOL, features, .. }, [])) => {
+            Ok((CONNECTION, Answer::Hello { protocol: PROTOCOL, features, version }, [])) => {
                 let compression = agreed(self.compression, features);
-                Ok(WriteGreeting { writes: features & WRITES != 0, compression })
+                let (version, writes) = (Version::read(&version), features & WRITES != 0);
+                Ok(WriteGreeting { version, writes, compression })
             }
             Ok((CONNECTION, Answer::Hello { .. }, [])) => {
                 Err(Violation("it speaks another version of the protocol"))

@@ -14,6 +14,7 @@ use crate::helper::protocol::CONNECTION;
 use crate::helper::protocol::frame::append;
 use crate::helper::protocol::message::Request;
 use crate::helper::protocol::write::{WriteAnswer, WriteRequest};
+use crate::helper::version::Version;
 use crate::helper::write::fault::RequestError;
 use crate::helper::write::folder::{FolderHandle, Forget};
 use crate::helper::write::request::{Ask, Expected, Part, PendingAnswer, WriteCommand};
@@ -32,6 +33,8 @@ pub(crate) struct WriteSession {
     numbers: AtomicU64,
     /// Whether both ends compress.
     pub(crate) is_compressed: bool,
+    /// The version of the far end.
+    pub(crate) version: Version,
 }
 
 /// The folders that a request uses, what it says, and its content with the memory that this takes.
@@ -77,7 +80,8 @@ impl WriteSession {
         }
         let is_compressed = greeting.compression.is_some();
         let numbers = AtomicU64::new(1);
-        Ok(Self { connected, commands: sender, round_trip, numbers, is_compressed })
+        let version = greeting.version;
+        Ok(Self { connected, commands: sender, round_trip, numbers, is_compressed, version })
     }
 
     /// The number of channels that the host was observed to accept.
