@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use crate::entry::c_name;
 use crate::fs::dir::Dir;
 use crate::repository::manifest::INDEX;
-use crate::repository::manifest::index::{Index, PathDigest, digest_of};
+use crate::repository::manifest::index::{PathDigest, digest_of, write_index};
 use crate::repository::manifest::record::{ManifestRecord, NameDigest, name_digest};
 use crate::repository::manifest::write::{NEW, State, Writer, Written};
 use crate::threads::lock::lock;
@@ -38,9 +38,8 @@ impl Writer {
                 pack.get_ref().sync_all()?;
             }
         }
-        let index = Index::of(self.coverage, packs, &state.entries).encode();
         let mut file = self.create_file(INDEX)?;
-        file.write_all(&index)?;
+        write_index(&mut file, self.coverage, &packs, &state.entries)?;
         if sync {
             file.sync_all()?;
             dir.sync()?;

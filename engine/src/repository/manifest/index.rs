@@ -1,6 +1,6 @@
 //! The index of a manifest: the location of the records of each folder. Pure.
 
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use crate::entry::tree_path::TreePath;
@@ -10,6 +10,8 @@ use crate::repository::manifest::record::{MetaDigest, RecordedFields, first};
 const MAGIC: &[u8; 8] = b"bm-man\x00\x01";
 /// Bytes per entry.
 const LENGTH: usize = 40;
+/// Entries that are written at a time.
+const WRITTEN: usize = 4096;
 const OWNER: u8 = 1;
 const MODE: u8 = 2;
 
@@ -75,6 +77,38 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     array
 }
 
+/// Writes the content of an index file, without a copy of it in memory: a tree may have millions of folders. `entries` are
+/// sorted by path digest.
+///
+/// # Errors
+/// Those of `to`.
+pub(crate) fn write_index(
+    to: &mut impl Write,
+    coverage: RecordedFields,
+    packs: &[String],
+    entries: &[IndexEntry],
+) -> io::Result<()> {
+    let mut bytes = MAGIC.to_vec();
+    let RecordedFields { owner, mode, granularity_ns } = coverage;
+    bytes.push(u8::from(owner) * OWNER + u8::from(mode) * MODE);
+    bytes.extend(granularity_ns.to_le_bytes());
+    bytes.extend((packs.len() as u16).to_le_bytes());
+    for pack in packs {
+        bytes.push(pack.len() as u8);
+        bytes.extend(pack.as_bytes());
+    }
+    let mut hasher = blake3::Hasher::new();
+    for some in entries.chunks(WRITTEN) {
+        bytes.extend(some.iter().flat_map(IndexEntry::encode));
+        hasher.update(&bytes);
+        to.write_all(&bytes)?;
+        bytes.clear();
+    }
+    hasher.update(&bytes);
+    to.write_all(&bytes)?;
+    to.write_all(hasher.finalize().as_bytes())
+}
+
 /// A decoded index.
 #[derive(Debug, Clone)]
 pub(crate) struct Index {
@@ -86,29 +120,6 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Creates an index of `entries`, which are sorted by path digest.
-    pub(crate) fn of(coverage: RecordedFields, packs: Vec<String>, entries: &[IndexEntry]) -> Self {
-        let entries = entries.iter().flat_map(IndexEntry::encode).collect();
-        Self { coverage, packs, entries }
-    }
-
-    /// Encodes the index as the content of its file.
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut bytes = MAGIC.to_vec();
-        let RecordedFields { owner, mode, granularity_ns } = self.coverage;
-        bytes.push(u8::from(owner) * OWNER + u8::from(mode) * MODE);
-        bytes.extend(granularity_ns.to_le_bytes());
-        bytes.extend((self.packs.len() as u16).to_le_bytes());
-        for pack in &self.packs {
-            bytes.push(pack.len() as u8);
-            bytes.extend(pack.as_bytes());
-        }
-        bytes.extend_from_slice(&self.entries);
-        let hash = blake3::hash(&bytes);
-        bytes.extend(hash.as_bytes());
-        bytes
-    }
-
     /// Decodes the content of an index file.
     ///
     /// # Errors
@@ -152,8 +163,9 @@ impl Index {
 
     /// A copy of the index without the entries for which `left_out` returns true.
     pub(crate) fn without(self, left_out: impl Fn(&IndexEntry) -> bool) -> Self {
-        let entries = self.iter().filter(|entry| !left_out(entry)).collect::<Vec<_>>();
-        Self::of(self.coverage, self.packs, &entries)
+        let held = self.iter().filter(|entry| !left_out(entry));
+        let entries = held.flat_map(|entry| entry.encode()).collect();
+        Self { entries, ..self }
     }
 
     /// All entries, sorted by path digest.
@@ -203,20 +215,32 @@ mod tests {
         }
     }
 
-    fn index(count: u64) -> (Index, Vec<IndexEntry>) {
+    const COVERAGE: RecordedFields =
+        RecordedFields { owner: true, mode: false, granularity_ns: 100 };
+
+    fn index(count: u64) -> (Vec<u8>, Vec<IndexEntry>) {
         let mut entries: Vec<_> = (0..count).map(entry).collect();
         entries.sort_by_key(|entry| entry.path);
-        let coverage = RecordedFields { owner: true, mode: false, granularity_ns: 100 };
-        (Index::of(coverage, vec!["a".to_owned(), "bc".to_owned()], &entries), entries)
+        let mut written = Vec::new();
+        let packs = ["a".to_owned(), "bc".to_owned()];
+        write_index(&mut written, COVERAGE, &packs, &entries).unwrap();
+        (written, entries)
+    }
+
+    #[test]
+    fn an_index_of_many_folders_is_written_in_parts() {
+        let (written, entries) = index(2 * WRITTEN as u64 + 1);
+        let read = Index::decode(written).unwrap();
+        assert_eq!(read.iter().collect::<Vec<_>>(), entries);
     }
 
     proptest! {
         #[test]
         fn every_folder_is_found_again_and_no_other(count in 0_u64..70) {
             let (written, entries) = index(count);
-            let read = Index::decode(written.encode()).unwrap();
-            prop_assert_eq!(read.coverage, written.coverage);
-            prop_assert_eq!(&read.packs, &written.packs);
+            let read = Index::decode(written).unwrap();
+            prop_assert_eq!(read.coverage, COVERAGE);
+            prop_assert_eq!(&read.packs, &["a", "bc"]);
             for entry in &entries {
                 prop_assert_eq!(read.find(&entry.path), Some(*entry));
             }
@@ -225,7 +249,7 @@ mod tests {
 
         #[test]
         fn a_torn_or_changed_index_is_none(at in 0_usize..300, byte in 1_u8..=255, cut in 0_usize..300) {
-            let bytes = index(5).0.encode();
+            let bytes = index(5).0;
             let mut changed = bytes.clone();
             let at = at % changed.len();
             changed[at] ^= byte;
