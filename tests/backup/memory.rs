@@ -63,13 +63,13 @@ fn hard_linked_files_cost_64_bytes_each_on_top() {
 
 /// An inode that has a name outside the source is remembered until the end: a user can make many.
 #[test]
-fn inodes_with_names_outside_cost_512_bytes_each_on_top() {
+fn inodes_with_names_outside_cost_no_more_than_a_bound_and_8_bytes_each() {
     let (_disk, stage) = need!(stage(20));
     let files = files();
     flat_folder(&stage.source.join("inside"), files);
     stage.sh("cp -al inside ../outside");
-    // About 200 bytes each, and more while the table of them grows.
-    assert_small(&stage, files, LIMIT + files * 512 / 1024);
+    // Those in memory take 16 MiB at most.
+    assert_small(&stage, files, limit(files) + (16 << 10) + files * 16 / 1024);
 }
 
 /// The limit for `files` files: at most [`LIMIT`], which would hide hundreds of bytes for each of few

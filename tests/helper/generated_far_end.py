@@ -1,7 +1,8 @@
 """A far end whose only folder, the source root, is generated and may be as large as wanted.
 
 usage: generated_far_end.py KIND COUNT serve
-It keeps the protocol, also the credit. KIND says what the root holds COUNT of; the names have 255 bytes.
+It keeps the protocol, also the credit. KIND says what the root holds COUNT of; the names have 255 bytes. Those of the
+kind "names" belong to one inode, whose content is sent after all names.
 """
 
 import os
@@ -30,7 +31,7 @@ def text(value):
 
 TIMES = 2 * (number(2 * 1_600_000_000) + number(5))
 SIZE = {"tiny": count, "holes": 2 * count}.get(kind, 0)
-LINKS = 2 if kind == "links" else 1
+LINKS = {"links": 2, "names": count + 1}.get(kind, 1)
 HEAD = {
     FILE: bytes([FILE]) + number(0o644) + number(0) + number(0) + number(SIZE) + TIMES + b"\1" + number(7),
     FOLDER: bytes([FOLDER]) + number(0o755) + number(0) + number(0) + number(0) + TIMES + b"\1" + number(7),
@@ -102,7 +103,11 @@ ERROR = bytes([2, 2, 1]) + number(2 * 5) + text(b"")
 
 
 def entry(index):
-    return text(name(index)) + meta(WHAT, index + 10) + EXTRA
+    return text(name(index)) + meta(WHAT, inode(index)) + EXTRA
+
+
+def inode(index):
+    return 10 if kind == "names" else index + 10
 
 
 def list_root(request):
@@ -117,9 +122,12 @@ def list_root(request):
         entries = b"".join(entry(it) for it in range(first, last))
         send(request, bytes([BATCH]) + number(last - first) + entries, "listings")
     send(request, bytes([LISTED, 0]))
+    listed.set()
 
 
-def fetch(request, of):
+def fetch(request, of, waits=False):
+    if waits:
+        listed.wait()
     if kind == "tiny":
         for _ in range(count):
             send(request, bytes([DATA]) + b"x", "contents")
@@ -127,7 +135,7 @@ def fetch(request, of):
         for _ in range(count):
             send(request, bytes([DATA]) + b"x", "contents")
             send(request, bytes([HOLE, 1]))
-    send(request, bytes([READ, 0]) + meta(FILE, int(of[:8]) + 10))
+    send(request, bytes([READ, 0]) + meta(FILE, inode(int(of[:8]))))
 
 
 def answer(request, message):
@@ -153,7 +161,10 @@ def answer(request, message):
     elif what in (8, 16):
         at.number()
         of = at.text()
-        if SIZE:
+        if kind == "names" and not fetched:
+            fetched.append(of)
+            threading.Thread(target=fetch, args=(request, of, True), daemon=True).start()
+        elif SIZE:
             threading.Thread(target=fetch, args=(request, of), daemon=True).start()
         else:
             fetch(request, of)
@@ -165,6 +176,8 @@ def answer(request, message):
 
 
 roots = set()
+listed = threading.Event()
+fetched = []
 read(8)
 read(int.from_bytes(read(4), "big"))
 send(0, bytes([0]) + number(1) + number(0) + text(b"0.1.0"))

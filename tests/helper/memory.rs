@@ -95,7 +95,7 @@ fn generated(server: &Sshd, stage: &Stage, kind: &str, count: u64) -> Run {
     let far_end = script("generated_far_end.py");
     let helper = format!("python3 {} {kind} {count}", far_end.display());
     let run = server.reached_by(stage.run()).env("REMOTE_HELPER", helper);
-    run.set("sftp-channels", "1").rsync(&["-a", "-X"]).patience(1_800)
+    run.set("sftp-channels", "1").rsync(&["-a", "-H", "-X"]).patience(1_800)
 }
 
 #[track_caller]
@@ -111,8 +111,14 @@ fn a_folder_of_long_names_takes_little_memory() {
     let server = need!(Sshd::serving(Subsystem::Internal));
     let disk = need!(LoopFs::xfs(20 << 10));
     let count = files() / 2;
-    // Each subfolder of one folder takes about 200 bytes.
-    for (kind, limit) in [("files", limit(count)), ("folders", (72 << 10) + count * 256 / 1024)] {
+    // Those in memory take 16 MiB at most, and names that wait for the content of their inode 20 MiB.
+    let more = |limit: u64, mib: u64| NEAR.min(limit + (mib << 10));
+    for (kind, limit) in [
+        ("files", limit(count)),
+        ("folders", more(limit(count), 16)),
+        ("links", more(limit(count), 16)),
+        ("names", more(limit(count), 24)),
+    ] {
         let top = disk.path().join(kind);
         fs::create_dir(&top).expect("a folder of the test");
         let stage = Stage::all_on(BIN, &top);

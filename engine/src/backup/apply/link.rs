@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
@@ -13,12 +14,14 @@ use crate::backup::apply::snapshot_writer::{
 use crate::backup::plan::Planned;
 use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::state::tally::Batched;
-use crate::entry::hard_links::{Leader, Role};
+use crate::entry::hard_links::leader::Leader;
+use crate::entry::hard_links::{Asks, Role};
 use crate::entry::{Kind, ListedEntry};
 use crate::error::RunError;
 use crate::fs::dir::Dir;
 use crate::fs::lookup::find;
 use crate::fs::refusal::{ProbeKind, Refusal, classify, is_no_name, store_elsewhere};
+use crate::monitor::event::Event;
 use crate::source::Source;
 
 /// The result of an attempt at a hard link, other than an error.
@@ -51,8 +54,8 @@ impl<S: Source> SnapshotWriter<S> {
         done: &mut Batched,
     ) -> Result<Applied, RunError> {
         let Some(id) = item.group else { return Ok(Applied::Fetch(item)) };
-        let meta = item.entry.meta.clone();
-        let waiting = WaitingName {
+        let (meta, bytes) = (item.entry.meta.clone(), item.bytes());
+        let name = WaitingName {
             folder: Arc::clone(folder),
             handles: Arc::clone(handles),
             source: Arc::clone(source),
@@ -60,7 +63,7 @@ impl<S: Source> SnapshotWriter<S> {
         };
         // The folder waits too. This comes first because another thread may release the entry before `ask` returns.
         folder.expect(1);
-        let role = self.groups.ask(id, &meta, waiting);
+        let role = self.groups.ask(Asks { id, meta: &meta, name, bytes });
         if !matches!(role, Role::Wait) {
             folder.settle();
         }
@@ -70,8 +73,17 @@ impl<S: Source> SnapshotWriter<S> {
                 self.follow(folder, handles, &leader, &waiting.item, done)?;
                 Ok(Applied::Stored)
             }
-            Role::Lead(waiting) => {
-                let item = waiting.item;
+            Role::Apart(name) => {
+                if !self.apart_said.swap(true, Ordering::Relaxed) {
+                    let what = "so many names of hard-linked files arrived before the content of these files that some are stored as files of their own".to_owned();
+                    self.walk.event(&Event::Limited { what });
+                }
+                folder.changes.alter();
+                let planned = PendingEntry { group: None, ..name.item };
+                self.carry_out(folder, handles, &planned.planned(), done)
+            }
+            Role::Lead(name) => {
+                let item = name.item;
                 match self.carry_out(folder, handles, &item.planned(), done)? {
                     Applied::Fetch(fetch) => {
                         Ok(Applied::Fetch(PendingEntry { group: Some(id), ..fetch }))

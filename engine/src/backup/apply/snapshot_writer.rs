@@ -67,6 +67,15 @@ impl PendingEntry {
         }
     }
 
+    /// Approximate memory while it waits for the first name of its inode, with the handles that wait with it, bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let stored = [&self.base, &self.here].into_iter().flatten();
+        let stored =
+            stored.flat_map(|held| &held.xattrs).map(|(name, value)| name.len() + value.len());
+        let extra = self.entry.extra.as_ref().map_or(0, |extra| extra.bytes());
+        WAITING + self.entry.name.count_bytes() + extra + stored.sum::<usize>()
+    }
+
     pub(crate) fn planned(&self) -> Planned<'_> {
         Planned {
             entry: ListedEntry::from(&self.entry),
@@ -76,6 +85,9 @@ impl PendingEntry {
         }
     }
 }
+
+/// Approximate memory of a name that waits, without its parts of any length, bytes.
+const WAITING: usize = size_of::<WaitingName<()>>() + 100;
 
 /// The mode of a snapshot's own folder when it is not a source root itself.
 pub(crate) const TOP_MODE: u32 = 0o755;
@@ -101,6 +113,8 @@ pub(crate) struct SnapshotWriter<S: Source> {
     /// The mode that the snapshot's own folder gets before the snapshot is sealed.
     pub(crate) top_mode: AtomicU32,
     pub(crate) owners_said: AtomicBool,
+    /// Whether it was reported that names of hard-linked files are stored as files of their own.
+    pub(crate) apart_said: AtomicBool,
     /// Whether a file could not be synced.
     pub(crate) sync_failed: AtomicBool,
     pub(crate) written: AtomicU64,
@@ -147,10 +161,14 @@ impl<S: Source> SnapshotWriter<S> {
             manifest,
             sync_each,
             in_flight: RwLock::new(()),
-            groups: Groups::new(),
+            groups: Groups::bounded(Box::new({
+                let walk = Arc::clone(walk);
+                move || walk.file_for_overflow()
+            })),
             late_modes: Mutex::default(),
             top_mode: AtomicU32::new(TOP_MODE),
             owners_said: AtomicBool::new(false),
+            apart_said: AtomicBool::new(false),
             sync_failed: AtomicBool::new(false),
             written: AtomicU64::new(0),
             reported_names: Mutex::default(),

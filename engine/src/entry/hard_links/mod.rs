@@ -1,25 +1,21 @@
 //! Hard links within the source: the first stored name of an inode leads, the other names link to
 //! it.
 
-use std::collections::HashMap;
-use std::ffi::CString;
-use std::sync::{Arc, Mutex, MutexGuard};
+pub(crate) mod leader;
+mod leader_file;
 
-use crate::entry::overlay::SidecarRecord;
-use crate::entry::tree_path::TreePath;
-use crate::entry::{FileId, Meta, Time};
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::{Mutex, MutexGuard};
+
+use crate::entry::hard_links::leader::{Leader, StoredGroup, Version, version_of};
+use crate::entry::hard_links::leader_file::LeaderFile;
+use crate::entry::{FileId, Meta};
 use crate::threads::lock::lock;
 
-/// The first name of an inode, and where it is in the snapshot.
-#[derive(Debug, Clone)]
-pub(crate) struct Leader {
-    pub(crate) place: Arc<TreePath>,
-    pub(crate) name: CString,
-    /// The inode in the destination.
-    pub(crate) id: Option<FileId>,
-    /// The sidecar record, which is the same for all names of the inode.
-    pub(crate) record: Option<Arc<SidecarRecord>>,
-}
+/// The most memory of stored leaders, and of names that wait for a leader, bytes.
+const LEADERS: usize = 12 << 20;
+const WAITING: usize = 20 << 20;
 
 /// How to store a name of an inode.
 pub(crate) enum Role<W> {
@@ -29,69 +25,190 @@ pub(crate) enum Role<W> {
     Follow(Leader, W),
     /// Do nothing now: the thread that stores the leader handles it.
     Wait,
+    /// Store it as an inode of its own: too many names wait for leaders.
+    Apart(W),
 }
 
-/// Distinguishes an inode from a later one with the same number: size, mtime and ctime. Size and
-/// mtime alone are not enough, because in some trees all files share them. No program can set the
-/// ctime.
-type Version = (u64, Time, Time);
+/// A name that asks for its role.
+pub(crate) struct Asks<'a, W> {
+    pub(crate) id: FileId,
+    pub(crate) meta: &'a Meta,
+    pub(crate) name: W,
+    /// Approximate memory of `name`, bytes.
+    pub(crate) bytes: usize,
+}
 
 enum Slot<W> {
-    Pending { version: Version, waiting: Vec<W>, left: u64 },
+    Pending(Pending<W>),
     Stored { version: Version, leader: Leader, left: u64 },
+}
+
+/// An inode whose first name is being stored.
+struct Pending<W> {
+    version: Version,
+    waiting: Vec<W>,
+    /// The memory of those.
+    bytes: usize,
+    left: u64,
 }
 
 impl<W> Slot<W> {
     fn is(&self, meta: &Meta) -> bool {
-        let (Self::Pending { version, .. } | Self::Stored { version, .. }) = self;
+        let (Self::Pending(Pending { version, .. }) | Self::Stored { version, .. }) = self;
         *version == version_of(meta)
     }
 }
 
-fn version_of(meta: &Meta) -> Version {
-    (meta.size, meta.mtime, meta.ctime)
-}
+/// Makes the file for the leaders that take too much memory; `None` if there can be none. They then stay in memory.
+pub(crate) type MakeFile = Box<dyn Fn() -> Option<File> + Send + Sync>;
 
 /// The inodes whose names were not all seen yet.
-pub(crate) struct Groups<W>(Mutex<HashMap<FileId, Slot<W>>>);
+pub(crate) struct Groups<W> {
+    state: Mutex<State<W>>,
+    /// `None`: memory has no bound.
+    make: Option<MakeFile>,
+}
+
+struct State<W> {
+    slots: HashMap<FileId, Slot<W>>,
+    /// Memory of stored leaders and of waiting names, bytes.
+    leaders: usize,
+    waiting: usize,
+    /// The other leaders. `None` until there are some, `Some(None)` if there can be no file.
+    away: Option<Option<LeaderFile>>,
+}
+
+impl<W> State<W> {
+    /// The file, if it has leaders.
+    fn file(&mut self) -> Option<&mut LeaderFile> {
+        self.away.as_mut()?.as_mut()
+    }
+
+    /// Puts an inode into the table, and returns the one that had its number.
+    fn put(&mut self, id: FileId, slot: Slot<W>) -> Option<Slot<W>> {
+        if let Slot::Stored { leader, .. } = &slot {
+            self.leaders += leader.bytes();
+        }
+        let before = self.slots.insert(id, slot);
+        self.left_out(before.as_ref());
+        before
+    }
+
+    fn take(&mut self, id: FileId) -> Option<Slot<W>> {
+        let taken = self.slots.remove(&id);
+        self.left_out(taken.as_ref());
+        taken
+    }
+
+    fn left_out(&mut self, slot: Option<&Slot<W>>) {
+        if let Some(Slot::Stored { leader, .. }) = slot {
+            self.leaders -= leader.bytes();
+        }
+    }
+
+    /// Keeps a leader: in memory, or in the file if there are too many.
+    fn keep(&mut self, group: StoredGroup, make: Option<&MakeFile>) {
+        if let Some((place, file)) =
+            self.file().and_then(|file| Some((file.find(group.id)?.0, file)))
+        {
+            file.remove(place);
+        }
+        let is_much = self.leaders + group.leader.bytes() > LEADERS;
+        if let Some(make) = make.filter(|_| is_much) {
+            let file = self.away.get_or_insert_with(|| make().map(LeaderFile::new));
+            // On a full disk they stay in memory.
+            if file.as_mut().is_some_and(|file| file.insert(&group).is_ok()) {
+                drop(self.take(group.id));
+                return;
+            }
+        }
+        let StoredGroup { id, version, leader, left } = group;
+        drop(self.put(id, Slot::Stored { version, leader, left }));
+    }
+
+    /// The leader of an inode in the file, for one more name. A group of an earlier inode with this number is removed.
+    fn follow_away(&mut self, id: FileId, meta: &Meta) -> Option<Leader> {
+        let file = self.file()?;
+        let (place, group) = file.find(id)?;
+        if group.version != version_of(meta) {
+            file.remove(place);
+            return None;
+        }
+        match group.left {
+            0 | 1 => file.remove(place),
+            left => file.set_left(place, left - 1),
+        }
+        Some(group.leader)
+    }
+}
 
 impl<W> Groups<W> {
-    pub(crate) fn new() -> Self {
-        Self(Mutex::new(HashMap::new()))
+    /// Groups that take as much memory as they need.
+    pub(crate) fn unbounded() -> Self {
+        Self::new(None)
     }
 
-    fn slots(&self) -> MutexGuard<'_, HashMap<FileId, Slot<W>>> {
-        lock(&self.0)
+    /// Groups that keep many leaders in the file that `make` makes.
+    pub(crate) fn bounded(make: MakeFile) -> Self {
+        Self::new(Some(make))
     }
 
-    /// Asks how to store `name` of the inode `id` with the metadata `meta`.
-    pub(crate) fn ask(&self, id: FileId, meta: &Meta, name: W) -> Role<W> {
-        let mut slots = self.slots();
-        match slots.get_mut(&id).filter(|slot| slot.is(meta)) {
+    fn new(make: Option<MakeFile>) -> Self {
+        let state = State { slots: HashMap::new(), leaders: 0, waiting: 0, away: None };
+        Self { state: Mutex::new(state), make }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<W>> {
+        lock(&self.state)
+    }
+
+    /// Asks how to store a name.
+    pub(crate) fn ask(&self, asks: Asks<'_, W>) -> Role<W> {
+        let Asks { id, meta, name, bytes } = asks;
+        let state = &mut *self.state();
+        let is_much = self.make.is_some() && state.waiting + bytes > WAITING;
+        match state.slots.get_mut(&id).filter(|slot| slot.is(meta)) {
             None => {
+                if let Some(leader) = state.follow_away(id, meta) {
+                    return Role::Follow(leader, name);
+                }
                 // A new inode, or a reused inode number whose earlier names may be elsewhere.
                 let (version, left) = (version_of(meta), meta.links.saturating_sub(1));
-                match slots.insert(id, Slot::Pending { version, waiting: Vec::new(), left }) {
-                    Some(Slot::Pending { version, mut waiting, left }) => {
+                let new = Pending { version, waiting: Vec::new(), bytes: 0, left };
+                match state.put(id, Slot::Pending(new)) {
+                    Some(Slot::Pending(before)) if is_much => {
+                        drop(state.put(id, Slot::Pending(before)));
+                        Role::Apart(name)
+                    }
+                    Some(Slot::Pending(Pending { mut waiting, bytes: before, .. })) => {
                         // The thread that stores the leader serves the waiting names, so they stay
                         // with it.
                         waiting.push(name);
-                        slots.insert(id, Slot::Pending { version, waiting, left });
+                        state.waiting += bytes;
+                        let bytes = before + bytes;
+                        drop(
+                            state.put(id, Slot::Pending(Pending { version, waiting, bytes, left })),
+                        );
                         Role::Wait
                     }
                     _ => Role::Lead(name),
                 }
             }
-            Some(Slot::Pending { waiting, left, .. }) => {
-                *left = left.saturating_sub(1);
-                waiting.push(name);
+            Some(Slot::Pending(pending)) => {
+                pending.left = pending.left.saturating_sub(1);
+                if is_much {
+                    return Role::Apart(name);
+                }
+                pending.waiting.push(name);
+                pending.bytes += bytes;
+                state.waiting += bytes;
                 Role::Wait
             }
             Some(Slot::Stored { leader, left, .. }) => {
                 *left = left.saturating_sub(1);
                 let leader = leader.clone();
                 if *left == 0 {
-                    slots.remove(&id);
+                    drop(state.take(id));
                 }
                 Role::Follow(leader, name)
             }
@@ -100,33 +217,49 @@ impl<W> Groups<W> {
 
     /// Whether a name of the inode `id` with the metadata `meta` is stored or being stored.
     pub(crate) fn knows(&self, id: FileId, meta: &Meta) -> bool {
-        self.slots().get(&id).is_some_and(|slot| slot.is(meta))
+        let state = &mut *self.state();
+        if let Some(slot) = state.slots.get(&id) {
+            return slot.is(meta);
+        }
+        let away = state.file().and_then(|file| file.find(id));
+        away.is_some_and(|(_, group)| group.version == version_of(meta))
     }
 
     /// The first name of `id` was stored, or `leader` replaces it. Returns the waiting names, which
     /// must ask again.
     pub(crate) fn lead(&self, id: FileId, leader: Leader) -> Vec<W> {
-        let mut slots = self.slots();
-        match slots.remove(&id) {
-            Some(Slot::Pending { version, waiting, left }) => {
-                let left = left + waiting.len() as u64;
+        let state = &mut *self.state();
+        match state.take(id) {
+            Some(Slot::Pending(Pending { version, waiting, bytes, left })) => {
+                state.waiting -= bytes;
+                let left = left.saturating_add(waiting.len() as u64);
                 if left > 0 {
-                    slots.insert(id, Slot::Stored { version, leader, left });
+                    state.keep(StoredGroup { id, version, leader, left }, self.make.as_ref());
                 }
                 waiting
             }
             Some(Slot::Stored { version, left, .. }) => {
-                slots.insert(id, Slot::Stored { version, leader, left });
+                state.keep(StoredGroup { id, version, leader, left }, self.make.as_ref());
                 Vec::new()
             }
-            None => Vec::new(),
+            None => {
+                let away = state.file().and_then(|file| file.find(id));
+                if let Some((_, group)) = away {
+                    state.keep(StoredGroup { leader, ..group }, self.make.as_ref());
+                }
+                Vec::new()
+            }
         }
     }
 
     /// The first name of `id` could not be stored. Returns the waiting names, which must ask again.
     pub(crate) fn abandon(&self, id: FileId) -> Vec<W> {
-        match self.slots().remove(&id) {
-            Some(Slot::Pending { waiting, .. }) => waiting,
+        let state = &mut *self.state();
+        match state.take(id) {
+            Some(Slot::Pending(Pending { waiting, bytes, .. })) => {
+                state.waiting -= bytes;
+                waiting
+            }
             _ => Vec::new(),
         }
     }
@@ -134,9 +267,11 @@ impl<W> Groups<W> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use crate::entry::Kind;
+    use super::*;
+    use crate::entry::tree_path::TreePath;
+    use crate::entry::{Kind, Time};
 
     const ID: FileId = FileId { dev: 1, ino: 2 };
 
@@ -161,42 +296,115 @@ mod tests {
         }
     }
 
+    fn ask<W>(groups: &Groups<W>, id: FileId, meta: &Meta, name: W) -> Role<W> {
+        groups.ask(Asks { id, meta, name, bytes: 1000 })
+    }
+
     #[test]
     fn the_first_leads_the_second_waits_the_third_follows_and_then_it_is_forgotten() {
-        let groups = Groups::new();
-        assert!(matches!(groups.ask(ID, &inode(1), "a"), Role::Lead("a")));
-        assert!(matches!(groups.ask(ID, &inode(1), "b"), Role::Wait));
+        let groups = Groups::unbounded();
+        assert!(matches!(ask(&groups, ID, &inode(1), "a"), Role::Lead("a")));
+        assert!(matches!(ask(&groups, ID, &inode(1), "b"), Role::Wait));
         assert_eq!(groups.lead(ID, leader()), ["b"]);
-        assert!(matches!(groups.ask(ID, &inode(1), "c"), Role::Follow(..)));
-        assert!(matches!(groups.ask(ID, &inode(1), "b"), Role::Follow(..)));
-        assert!(groups.slots().is_empty());
+        assert!(matches!(ask(&groups, ID, &inode(1), "c"), Role::Follow(..)));
+        assert!(matches!(ask(&groups, ID, &inode(1), "b"), Role::Follow(..)));
+        assert!(groups.state().slots.is_empty());
     }
 
     #[test]
     fn when_the_first_fails_the_next_leads() {
-        let groups = Groups::new();
-        assert!(matches!(groups.ask(ID, &inode(1), "a"), Role::Lead("a")));
-        assert!(matches!(groups.ask(ID, &inode(1), "b"), Role::Wait));
+        let groups = Groups::unbounded();
+        assert!(matches!(ask(&groups, ID, &inode(1), "a"), Role::Lead("a")));
+        assert!(matches!(ask(&groups, ID, &inode(1), "b"), Role::Wait));
         assert_eq!(groups.abandon(ID), ["b"]);
-        assert!(matches!(groups.ask(ID, &inode(1), "b"), Role::Lead("b")));
+        assert!(matches!(ask(&groups, ID, &inode(1), "b"), Role::Lead("b")));
     }
 
     #[test]
     fn an_inode_that_took_the_number_of_another_leads_a_group_of_its_own() {
-        let groups = Groups::new();
-        assert!(matches!(groups.ask(ID, &inode(1), "old"), Role::Lead("old")));
+        let groups = Groups::unbounded();
+        assert!(matches!(ask(&groups, ID, &inode(1), "old"), Role::Lead("old")));
         assert!(groups.lead(ID, leader()).is_empty());
-        assert!(matches!(groups.ask(ID, &inode(2), "new"), Role::Lead("new")));
-        assert!(matches!(groups.ask(ID, &inode(1), "old too"), Role::Wait));
+        assert!(matches!(ask(&groups, ID, &inode(2), "new"), Role::Lead("new")));
+        assert!(matches!(ask(&groups, ID, &inode(1), "old too"), Role::Wait));
     }
 
     #[test]
     fn two_inodes_with_one_number_size_and_time_are_distinguished_by_change_time() {
-        let groups = Groups::new();
-        assert!(matches!(groups.ask(ID, &inode(1), "old"), Role::Lead("old")));
+        let groups = Groups::unbounded();
+        assert!(matches!(ask(&groups, ID, &inode(1), "old"), Role::Lead("old")));
         assert!(groups.lead(ID, leader()).is_empty());
         let later = Meta { ctime: Time { secs: 1, nanos: 0 }, ..inode(1) };
         assert!(groups.knows(ID, &inode(1)) && !groups.knows(ID, &later));
-        assert!(matches!(groups.ask(ID, &later, "new"), Role::Lead("new")));
+        assert!(matches!(ask(&groups, ID, &later, "new"), Role::Lead("new")));
+    }
+
+    /// Stores the first names of `count` inodes with three names each.
+    fn led(groups: &Groups<u64>, count: u64) {
+        for ino in 0..count {
+            let id = FileId { dev: 1, ino };
+            assert!(matches!(ask(groups, id, &inode(ino), ino), Role::Lead(_)));
+            assert!(groups.lead(id, leader()).is_empty());
+        }
+    }
+
+    #[test]
+    fn leaders_beyond_the_bound_are_in_a_file_and_are_followed_all_the_same() {
+        const COUNT: u64 = 60_000;
+        let groups = Groups::bounded(Box::new(|| tempfile::tempfile().ok()));
+        led(&groups, COUNT);
+        assert!(groups.state().leaders <= LEADERS);
+        let away = groups.state().file().map_or(0, |file| file.len());
+        assert!(away > 10_000, "{away} are in the file");
+        for _ in 0..2 {
+            for ino in 0..COUNT {
+                let (id, meta) = (FileId { dev: 1, ino }, inode(ino));
+                assert!(groups.knows(id, &meta) && !groups.knows(id, &inode(ino + 1)));
+                let Role::Follow(found, _) = ask(&groups, id, &meta, ino) else { panic!("{ino}") };
+                assert_eq!(found.name, leader().name);
+            }
+        }
+        assert!(groups.state().slots.is_empty() && groups.state().leaders == 0);
+        assert_eq!(groups.state().file().map(|file| file.len()), Some(0));
+    }
+
+    #[test]
+    fn a_leader_in_the_file_is_replaced_and_an_inode_that_took_its_number_leads() {
+        const COUNT: u64 = 60_000;
+        let groups = Groups::bounded(Box::new(|| tempfile::tempfile().ok()));
+        led(&groups, COUNT);
+        let id = FileId { dev: 1, ino: COUNT - 1 };
+        assert!(!groups.state().slots.contains_key(&id), "it is in the file");
+        groups.lead(id, Leader { name: c"other".to_owned(), ..leader() });
+        let followed = ask(&groups, id, &inode(COUNT - 1), 1);
+        assert!(matches!(followed, Role::Follow(found, _) if *found.name == *c"other"));
+        assert!(matches!(ask(&groups, id, &inode(7), 1), Role::Lead(_)));
+        assert!(!groups.knows(id, &inode(COUNT - 1)) && groups.knows(id, &inode(7)));
+    }
+
+    #[test]
+    fn without_a_file_leaders_stay_in_memory() {
+        let made = std::sync::Arc::new(AtomicUsize::new(0));
+        let count = std::sync::Arc::clone(&made);
+        let groups = Groups::bounded(Box::new(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            None
+        }));
+        led(&groups, 40_000);
+        assert_eq!((groups.state().slots.len(), made.load(Ordering::Relaxed)), (40_000, 1));
+    }
+
+    #[test]
+    fn names_that_would_take_too_much_memory_do_not_wait() {
+        let groups = Groups::bounded(Box::new(|| None));
+        assert!(matches!(ask(&groups, ID, &inode(1), 0), Role::Lead(_)));
+        let roles = (1..100_000).map(|name| ask(&groups, ID, &inode(1), name));
+        let apart = roles.filter(|role| matches!(role, Role::Apart(_))).count();
+        let waited = groups.lead(ID, leader()).len();
+        assert_eq!((waited, waited + apart), (WAITING / 1000, 99_999));
+        assert_eq!(groups.state().waiting, 0);
+        let groups = Groups::unbounded();
+        assert!(matches!(ask(&groups, ID, &inode(1), 0), Role::Lead(_)));
+        assert!((1..100_000).all(|name| matches!(ask(&groups, ID, &inode(1), name), Role::Wait)));
     }
 }

@@ -5,7 +5,8 @@ use std::io;
 use std::sync::Arc;
 
 use crate::entry::Meta;
-use crate::entry::hard_links::{Leader, Role};
+use crate::entry::hard_links::leader::Leader;
+use crate::entry::hard_links::{Asks, Role};
 use crate::entry::stored::StoredEntry;
 use crate::fs::dir::Dir;
 use crate::monitor::add;
@@ -29,8 +30,13 @@ impl<T: Target> RestoreWalk<'_, T> {
         // The number of names among the restored entries is unknown.
         let meta = Meta { links: u64::MAX / 2, ..one.wanted.meta.clone() };
         one.folder.expect();
-        match self.groups.ask(id, &meta, one) {
+        match self.groups.ask(Asks { id, meta: &meta, name: one, bytes: 0 }) {
             Role::Wait => {}
+            // Groups without a bound never answer this.
+            Role::Apart(one) => {
+                self.single(&one, opened, source, step);
+                self.settle(&one.folder);
+            }
             Role::Follow(leader, one) => {
                 self.follow(&one, &leader);
                 self.settle(&one.folder);

@@ -109,7 +109,7 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
             tally: RestoreTally::default(),
             several: Several::default(),
             whole: HashSet::new(),
-            groups: Groups::new(),
+            groups: Groups::unbounded(),
             queue: Queue::new(0),
             opened_up: RelaxedModes::default(),
             open: Arc::default(),
