@@ -10,7 +10,7 @@ use engine::source::Terms;
 use crate::helper::protocol::CONNECTION;
 use crate::helper::protocol::delta::SentPart;
 use crate::helper::protocol::frame::append;
-use crate::helper::protocol::message::Request;
+use crate::helper::protocol::message::{Answer, Request};
 use crate::helper::read::folder::FolderHandle;
 use crate::ssh::framing::Violation;
 use crate::ssh::outbox::Outbox;
@@ -18,6 +18,13 @@ use crate::ssh::outbox::Outbox;
 /// Bytes of listings and of contents that a far end may send ahead.
 const LISTINGS: i64 = 512 << 10;
 const CONTENTS: i64 = 4 << 20;
+
+/// Bytes that may still come in answer to a request after its rest is not wanted any more: what the far end may send
+/// before it learns that, and as much again.
+const UNWANTED: usize = 8 << 20;
+
+/// The answer is none to the request.
+pub(crate) const WRONG: Violation = Violation("an answer to another question");
 
 /// A kind of answers whose amount is limited, see [`Request::Credit`].
 #[derive(Debug)]
@@ -66,6 +73,8 @@ pub(crate) enum Purpose {
     Range(u64),
     /// A root that is opened on a further channel; its answer changes nothing.
     Opening,
+    /// A listing or a file that has ended for the engine. What still comes of it is dropped.
+    Unwanted,
 }
 
 /// A request without its last answer.
@@ -74,6 +83,8 @@ struct Pending {
     asked: Instant,
     /// The far end waits for this end.
     idle: bool,
+    /// Bytes that came after it was not wanted any more.
+    unwanted: usize,
 }
 
 /// A channel.
@@ -125,7 +136,7 @@ impl HelperChannel {
         }
         let number = self.next;
         self.next = self.next.wrapping_add(1).max(CONNECTION + 1);
-        self.pending.insert(number, Pending { purpose, asked, idle: false });
+        self.pending.insert(number, Pending { purpose, asked, idle: false, unwanted: 0 });
         self.send(number, request);
         number
     }
@@ -177,6 +188,42 @@ impl HelperChannel {
     pub(crate) fn cancel(&mut self, request: u32) {
         if self.pending.contains_key(&request) {
             self.send(CONNECTION, &Request::Cancel { request });
+        }
+    }
+
+    /// Tells the far end that no more answers to a request are wanted, and drops what still comes.
+    pub(crate) fn abandon(&mut self, request: u32) {
+        self.cancel(request);
+        self.set_idle(request, false);
+        if let Some(pending) = self.pending.get_mut(&request) {
+            pending.purpose = Purpose::Unwanted;
+        }
+    }
+
+    /// Drops an answer of `bytes` bytes, of which `content` are the content of a file, to a request that was abandoned.
+    /// Returns whether it is the last one.
+    ///
+    /// # Errors
+    /// The far end goes on, although it must know that nothing more is wanted.
+    pub(crate) fn dropped(
+        &mut self,
+        request: u32,
+        answer: &Answer,
+        (content, bytes): (usize, usize),
+    ) -> Result<bool, Violation> {
+        match answer {
+            Answer::Batch(_) | Answer::Unreadable(..) => self.listed(bytes)?,
+            Answer::Data | Answer::Hole(_) => self.read(content)?,
+            Answer::Chunks(_) | Answer::Hashed(_) | Answer::Part(_) => self.read(bytes)?,
+            Answer::Listed(_) | Answer::Same(_) | Answer::Differs => return Ok(true),
+            Answer::Read(_) | Answer::Undivided => return Ok(true),
+            _ => return Err(WRONG),
+        }
+        let Some(pending) = self.pending.get_mut(&request) else { return Ok(true) };
+        pending.unwanted += bytes;
+        match pending.unwanted > UNWANTED {
+            true => Err(Violation("it goes on with what is not wanted any more")),
+            false => Ok(false),
         }
     }
 

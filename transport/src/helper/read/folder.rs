@@ -14,8 +14,10 @@ use engine::entry::FileId;
 pub struct HelperFolder(pub(crate) Arc<FolderHandle>);
 
 /// The longest path below a root, bytes. Without it a far end could report nested folders without end. Linux
-/// opens no path of more than 4,096 bytes at once, but trees can be deeper.
-const DEEPEST: usize = 64 * 1024;
+/// opens no path of more than 4,096 bytes at once, but trees can be deeper. The number of folders in it is limited too:
+/// each takes the longer the deeper it is.
+const LONGEST: usize = 64 * 1024;
+const DEEPEST: usize = 4096;
 
 /// Receives the number of each folder that is no longer needed.
 pub(crate) type Forget = Arc<dyn Fn(u64) + Send + Sync>;
@@ -25,7 +27,8 @@ pub(crate) struct FolderHandle {
     pub(crate) number: u64,
     pub(crate) way: Way,
     id: Option<FileId>,
-    /// The length of its path below the root, bytes.
+    /// The length of its path below the root, bytes, and the number of folders in it.
+    length: usize,
     depth: usize,
     /// Whether a far end knows the folder.
     named: AtomicBool,
@@ -53,7 +56,15 @@ impl Numbers {
 impl FolderHandle {
     /// A source root.
     pub(crate) fn root(number: u64, path: PathBuf, id: Option<FileId>, forget: Forget) -> Self {
-        Self { number, way: Way::Root(path), id, depth: 0, named: AtomicBool::new(true), forget }
+        Self {
+            number,
+            way: Way::Root(path),
+            id,
+            length: 0,
+            depth: 0,
+            named: AtomicBool::new(true),
+            forget,
+        }
     }
 
     /// The folder `name` in `parent`; `None` if its path is too long.
@@ -63,11 +74,13 @@ impl FolderHandle {
         name: &CStr,
         id: Option<FileId>,
     ) -> Option<Self> {
-        let depth = parent.depth + name.count_bytes() + 1;
+        let length = parent.length + name.count_bytes() + 1;
+        let depth = parent.depth + 1;
         let way = Way::Child { parent: Arc::clone(parent), name: name.to_owned() };
         let forget = Arc::clone(&parent.forget);
         let named = AtomicBool::new(false);
-        (depth <= DEEPEST).then_some(Self { number, way, id, depth, named, forget })
+        let fits = length <= LONGEST && depth <= DEEPEST;
+        fits.then_some(Self { number, way, id, length, depth, named, forget })
     }
 
     /// Records that a far end knows the folder.

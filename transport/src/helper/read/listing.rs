@@ -17,6 +17,13 @@ use crate::ssh::framing::Violation;
 
 const UNASKED: Violation = Violation("it confirmed what it was not asked about");
 
+/// Maximum number of entries in all folders that are being listed. Above it, a far end that sends names without end is
+/// more likely. The hashes of this many names take 29 MB.
+pub(crate) const ENTRIES_MAX: usize = 3_600_000;
+
+/// The most names that no entry can have in one listing. Each is reported.
+const BAD_NAMES: usize = 100;
+
 /// A listing, and what was delivered of it.
 pub(crate) struct FolderListing {
     pub(crate) folder: Arc<FolderHandle>,
@@ -26,6 +33,10 @@ pub(crate) struct FolderListing {
     seen: Vec<u64>,
     /// Those of earlier connections, sorted: a listing that is repeated delivers the others.
     seen_before: Vec<u64>,
+    /// The number of names that came on this connection, also of those that were delivered before.
+    came: usize,
+    /// The number of names that no entry can have.
+    bad_names: usize,
     hasher: RandomState,
     /// What the far end may confirm, as long as it has listed nothing.
     awaited: Option<Awaited>,
@@ -40,7 +51,7 @@ pub(crate) struct Awaited {
 impl FolderListing {
     pub(crate) fn new(folder: Arc<FolderHandle>, awaited: Option<Awaited>) -> Self {
         let (seen, seen_before, hasher) = (Vec::new(), Vec::new(), RandomState::new());
-        Self { folder, asked: None, seen, seen_before, hasher, awaited }
+        Self { folder, asked: None, seen, seen_before, came: 0, bad_names: 0, hasher, awaited }
     }
 
     /// The message that requests what is not delivered yet, and the terms that must be known for it.
@@ -80,12 +91,13 @@ impl FolderListing {
 
     /// The connection on which it was asked for is lost.
     pub(crate) fn interrupted(&mut self) {
-        self.asked = None;
+        (self.asked, self.came) = (None, 0);
         self.seen_before.append(&mut self.seen);
         self.seen_before.sort_unstable();
     }
 
     fn is_new(&mut self, name: &[u8]) -> bool {
+        self.came += 1;
         let hash = self.hasher.hash_one(name);
         if self.seen_before.binary_search(&hash).is_ok() {
             return false;
@@ -94,9 +106,14 @@ impl FolderListing {
         true
     }
 
-    /// The number of names that were delivered.
+    /// Whether more names came that no entry can have than a message can be worth.
+    pub(crate) fn has_too_many_bad_names(&self) -> bool {
+        self.bad_names > BAD_NAMES
+    }
+
+    /// The number of names that came: in all, or on this connection if these are more.
     pub(crate) fn names(&self) -> usize {
-        self.seen.len() + self.seen_before.len()
+        self.came.max(self.seen.len() + self.seen_before.len())
     }
 
     /// Delivers entries.
@@ -120,6 +137,10 @@ impl FolderListing {
                 continue;
             }
             if let Err(error) = batch.push(&name, meta, extra) {
+                self.bad_names += 1;
+                if self.has_too_many_bad_names() {
+                    break;
+                }
                 let error = SourceError::BadName(error);
                 delivery.listed(id, ListingPart::Unreadable(shown_name(&name), error));
             }

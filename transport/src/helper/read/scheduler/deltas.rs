@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::helper::protocol::message::Answer;
-use crate::helper::read::channel::Purpose;
+use crate::helper::read::channel::{Purpose, WRONG};
 use crate::helper::read::delta::rules::DeltaRules;
 use crate::helper::read::delta::{DeltaCommand, Event};
 use crate::helper::read::files::FileFetch;
-use crate::helper::read::scheduler::{BAD_META, HelperScheduler, WRONG};
+use crate::helper::read::scheduler::{BAD_META, HelperScheduler};
 use crate::ssh::framing::Violation;
 
 impl HelperScheduler {
@@ -60,19 +60,8 @@ impl HelperScheduler {
                 channel.ask_parts(request, parts, last);
             }
             DeltaCommand::GiveUp { file: id, round } => {
-                let Some(file) = self.current(id, round) else { return };
-                match file.asked {
-                    Some((number, request)) => {
-                        if let Some(channel) = self.channels.get_mut(number) {
-                            channel.set_idle(request, false);
-                            channel.cancel(request);
-                        }
-                    }
-                    None => {
-                        let (listed, asked) = (file.listed(), (file.request, file.index));
-                        self.files.remove(&id);
-                        self.event(Event::Ended(id, asked, Ok(listed)));
-                    }
+                if self.current(id, round).is_some() {
+                    self.end_unwanted(id);
                 }
             }
             DeltaCommand::Whole { file: id } => {

@@ -4,14 +4,13 @@ use std::io;
 
 use engine::SourceError;
 
-use crate::delivery::{ListingPart, Unwanted};
+use crate::delivery::ListingPart;
 use crate::helper::protocol::message::Answer;
-use crate::helper::read::scheduler::{HelperScheduler, WRONG};
+use crate::helper::read::channel::WRONG;
+use crate::helper::read::scheduler::HelperScheduler;
 use crate::ssh::framing::Violation;
 
-/// Maximum number of entries in all folders that are being listed. Above it, a far end that sends names without end is
-/// more likely. The hashes of this many names take 29 MB.
-const ENTRIES_MAX: usize = 3_600_000;
+const NOTHING: Violation = Violation("nothing of a listing");
 
 /// The number of entries is looked at after so many messages.
 const LOOK_AT_NAMES: usize = 64;
@@ -25,46 +24,41 @@ impl HelperScheduler {
         answer: Answer,
         bytes: usize,
     ) -> Result<bool, Violation> {
-        let listing = self.listings.get_mut(&id);
+        let Some(listing) = self.listings.get_mut(&id) else { return Err(WRONG) };
         match answer {
+            Answer::Batch(entries) if entries.is_empty() => Err(NOTHING),
             Answer::Batch(entries) => {
                 self.channels[channel].listed(bytes)?;
-                if let Some(listing) = listing {
-                    listing.entries(id, entries, &self.asked, &mut self.delivery)?;
-                    self.end_endless();
+                listing.entries(id, entries, &self.asked, &mut self.delivery)?;
+                if listing.has_too_many_bad_names() {
+                    let why = "it lists too many names that no entry can have";
+                    self.end_listing(id, Err(unlisted(why)));
                 }
+                self.end_endless();
                 Ok(false)
             }
             Answer::Unreadable(name, error) => {
                 self.channels[channel].listed(bytes)?;
-                if let Some(listing) = listing {
-                    listing.unreadable(id, &name, error.into(), &mut self.delivery);
-                    self.end_endless();
-                }
+                listing.unreadable(id, &name, error.into(), &mut self.delivery);
+                self.end_endless();
                 Ok(false)
             }
             Answer::Same(same) => {
                 // One that breaks the protocol is requested again.
-                if let Some(listing) = listing {
-                    listing.same(same)?;
-                    self.listings.remove(&id);
-                    self.delivery.listed(id, ListingPart::End(Ok(())));
-                }
+                listing.same(same)?;
+                self.listings.remove(&id);
+                self.delivery.listed(id, ListingPart::End(Ok(())));
                 Ok(true)
             }
             Answer::Differs => {
-                if let Some(listing) = listing {
-                    listing.differs()?;
-                    self.listings.remove(&id);
-                    self.delivery.listed(id, ListingPart::End(Ok(())));
-                }
+                listing.differs()?;
+                self.listings.remove(&id);
+                self.delivery.listed(id, ListingPart::End(Ok(())));
                 Ok(true)
             }
             Answer::Listed(result) => {
-                if self.listings.remove(&id).is_some() {
-                    let result = result.map_err(SourceError::from);
-                    self.delivery.listed(id, ListingPart::End(result));
-                }
+                self.listings.remove(&id);
+                self.delivery.listed(id, ListingPart::End(result.map_err(SourceError::from)));
                 Ok(true)
             }
             _ => Err(WRONG),
@@ -80,12 +74,19 @@ impl HelperScheduler {
         let names = self.listings.iter().map(|(id, listing)| (listing.names(), *id));
         let (all, most) = names.fold((0, (0, 0)), |(all, most), it| (all + it.0, most.max(it)));
         let (_, id) = most;
-        if all > ENTRIES_MAX {
-            self.cancel(Unwanted::Folder(id));
-            self.listings.remove(&id);
-            let error = io::Error::other("its listing does not end");
-            let error = SourceError::Unreadable { action: "list", error };
-            self.delivery.listed(id, ListingPart::End(Err(error)));
+        if all > self.most_names {
+            self.end_listing(id, Err(unlisted("its listing does not end")));
         }
     }
+
+    /// Ends a listing for the engine, and drops what still comes of it.
+    pub(super) fn end_listing(&mut self, id: u64, result: Result<(), SourceError>) {
+        let Some(listing) = self.listings.remove(&id) else { return };
+        self.abandon(listing.asked);
+        self.delivery.listed(id, ListingPart::End(result));
+    }
+}
+
+fn unlisted(why: &str) -> SourceError {
+    SourceError::Unreadable { action: "list", error: io::Error::other(why) }
 }

@@ -3,6 +3,8 @@
 mod deltas;
 mod listings;
 mod ranges;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -20,12 +22,12 @@ use crate::delivery::{ContentPart, Delivery, LISTINGS, ListingPart, QUEUED, Unwa
 use crate::helper::protocol::message::{Answer, Request};
 use crate::helper::protocol::{CONNECTION, frame};
 use crate::helper::read::asked::Asked;
-use crate::helper::read::channel::{HelperChannel, Purpose};
+use crate::helper::read::channel::{HelperChannel, Purpose, WRONG};
 use crate::helper::read::command::{Command, PendingQuery, Query};
 use crate::helper::read::delta::Event;
 use crate::helper::read::files::FileFetch;
 use crate::helper::read::folder::FolderHandle;
-use crate::helper::read::listing::FolderListing;
+use crate::helper::read::listing::{ENTRIES_MAX, FolderListing};
 use crate::helper::read::service::{Greeting, Helper};
 use crate::ssh::framing::Violation;
 use crate::ssh::outbox::Outbox;
@@ -64,8 +66,9 @@ pub(crate) struct HelperScheduler {
     divided: VecDeque<u64>,
     /// Bytes of ranges that are requested and not delivered.
     ahead: u64,
-    /// Messages with names so far.
+    /// Messages with names so far, and the most names in all listings.
     names: usize,
+    most_names: usize,
     /// What waits for a connection.
     waiting: VecDeque<Purpose>,
     round_trip: Duration,
@@ -94,6 +97,7 @@ impl HelperScheduler {
             divided: VecDeque::new(),
             ahead: 0,
             names: 0,
+            most_names: ENTRIES_MAX,
             waiting: VecDeque::new(),
             round_trip: UNKNOWN,
             progressed: false,
@@ -156,7 +160,7 @@ impl HelperScheduler {
                     file.asked = Some((number, asked));
                 }
             }
-            Purpose::Opening | Purpose::Range(_) => {}
+            Purpose::Opening | Purpose::Range(_) | Purpose::Unwanted => {}
         }
     }
 
@@ -214,24 +218,40 @@ impl HelperScheduler {
         self.delivery.fetched(file.request, ContentPart::FileEnd(file.index, result));
     }
 
+    /// Ends a listing or a file of which the engine wants no more. It does not wait for the far end, which may go on without end.
     fn cancel(&mut self, unwanted: Unwanted) {
-        let asked = match unwanted {
-            Unwanted::Folder(id) => self.listings.get(&id).and_then(|listing| listing.asked),
-            Unwanted::File(request, index) => {
-                self.event(Event::Unwanted(request, index));
-                let mut files = self.files.iter();
-                let is_this = |file: &FileFetch| file.request == request && file.index == index;
-                let Some((id, file)) = files.find(|(_, file)| is_this(file)) else { return };
-                if file.ranges.is_some() {
-                    return self.cancel_divided(*id);
-                }
-                file.asked
-            }
+        let (request, index) = match unwanted {
+            Unwanted::Folder(id) => return self.end_listing(id, Ok(())),
+            Unwanted::File(request, index) => (request, index),
         };
-        if let Some((channel, number)) = asked
+        self.event(Event::Unwanted(request, index));
+        let mut files = self.files.iter();
+        let is_this = |file: &FileFetch| file.request == request && file.index == index;
+        let Some((&id, file)) = files.find(|(_, file)| is_this(file)) else { return };
+        match file.ranges {
+            Some(_) => self.cancel_divided(id),
+            None => self.end_unwanted(id),
+        }
+    }
+
+    /// Ends a file of which nothing more is wanted, and drops what still comes of it.
+    fn end_unwanted(&mut self, id: u64) {
+        let Some(file) = self.files.remove(&id) else { return };
+        self.abandon(file.asked);
+        match file.delta {
+            Some(_) => {
+                let asked = (file.request, file.index);
+                self.event(Event::Ended(id, asked, Ok(file.listed())));
+            }
+            None => self.file_end(&file, Ok(file.listed())),
+        }
+    }
+
+    fn abandon(&mut self, asked: Option<(usize, u32)>) {
+        if let Some((channel, request)) = asked
             && let Some(channel) = self.channels.get_mut(channel)
         {
-            channel.cancel(number);
+            channel.abandon(request);
         }
     }
 
@@ -300,7 +320,6 @@ impl HelperScheduler {
 const KNOWN: usize = 16;
 
 const NOTHING: Violation = Violation("nothing of a file");
-pub(super) const WRONG: Violation = Violation("an answer to another question");
 pub(super) const BAD_META: Violation = Violation("metadata that no entry has");
 
 #[cfg(test)]
@@ -382,11 +401,16 @@ impl Scheduler for HelperScheduler {
                 Answer::Root(_) => true,
                 _ => return Err(WRONG),
             },
+            Purpose::Unwanted => {
+                self.channels[number].dropped(request, &answer, (content.len(), bytes))?
+            }
         };
         if is_last {
             self.channels[number].answered(request);
             // A root is opened again on each connection.
-            self.progressed |= purpose != Purpose::Opening;
+            // Nor is what is kept of a range until what precedes it arrives: it is lost with the connection.
+            self.progressed |=
+                matches!(purpose, Purpose::Query(_) | Purpose::Listing(_) | Purpose::File(_));
         }
         Ok(())
     }
@@ -438,7 +462,7 @@ impl Scheduler for HelperScheduler {
         let mut waiting: Vec<_> = queries.chain(listings).chain(files).collect();
         waiting.sort_unstable_by_key(|purpose| match purpose {
             Purpose::Query(id) | Purpose::Listing(id) | Purpose::File(id) => *id,
-            Purpose::Opening | Purpose::Range(_) => 0,
+            Purpose::Opening | Purpose::Range(_) | Purpose::Unwanted => 0,
         });
         self.waiting = waiting.into();
     }

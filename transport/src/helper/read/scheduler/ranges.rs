@@ -5,10 +5,10 @@ use engine::entry::Meta;
 
 use crate::delivery::ContentPart;
 use crate::helper::protocol::message::Answer;
-use crate::helper::read::channel::Purpose;
+use crate::helper::read::channel::{Purpose, WRONG};
 use crate::helper::read::files::FileFetch;
 use crate::helper::read::ranges::{Asked, Piece, Ranges, is_as_listed};
-use crate::helper::read::scheduler::{BAD_META, HelperScheduler, WRONG};
+use crate::helper::read::scheduler::{BAD_META, HelperScheduler};
 use crate::ssh::framing::Violation;
 
 /// Bytes of ranges that are requested and not delivered. What arrives before the bytes in front of it is kept in
@@ -184,6 +184,7 @@ impl HelperScheduler {
             }
         }
         ranges.end();
+        self.progressed = true;
         true
     }
 
