@@ -27,19 +27,17 @@ pub(crate) fn find_roots<S: Source>(
     let paths = job.layout.paths();
     let roots: Vec<_> = job.layout.roots().into_iter().map(|(path, _)| path).collect();
     let is_root = |path: &Path| roots.iter().any(|root| root == path);
-    // Before and after they are opened: a mount that comes or goes meanwhile must not leave a handle of the folder below it.
     let missing = |path: &PathBuf| is_root(path).then(|| unmounted_root(job, path)).flatten();
-    let missing_before: Vec<_> = paths.iter().map(missing).collect();
-    let found = open_roots(source, &paths, is_root);
-    for ((path, before), found) in paths.iter().zip(missing_before).zip(found) {
+    let found = opened_while_mounted(&paths, missing, || open_roots(source, &paths, is_root));
+    for (path, (found, missing)) in paths.iter().zip(found) {
         if !is_root(path) {
             // The walk reports a folder above a root that cannot be opened.
             opened.extend(found.ok().map(|root| (path.clone(), root)));
             continue;
         }
-        let missing = || before.or_else(|| missing(path)).map_or(Ok(()), Err);
+        let missing = missing.map_or(Ok(()), Err);
         let found = found.map_err(|error| RunError::Root { path: path.clone(), error });
-        let error = match found.and_then(|root| missing().map(|()| root)) {
+        let error = match found.and_then(|root| missing.map(|()| root)) {
             Ok(root) => {
                 opened.push((path.clone(), root));
                 continue;
@@ -52,6 +50,18 @@ pub(crate) fn find_roots<S: Source>(
         }
     }
     failed.map_or(Ok(opened), Err)
+}
+
+/// Opens folders by `open`, and adds to each the error of `missing`, which looks before and after: a mount that comes or
+/// goes meanwhile must not leave a handle of the folder below it.
+fn opened_while_mounted<T, E>(
+    paths: &[PathBuf],
+    missing: impl Fn(&PathBuf) -> Option<E>,
+    open: impl FnOnce() -> Vec<T>,
+) -> Vec<(T, Option<E>)> {
+    let before: Vec<_> = paths.iter().map(&missing).collect();
+    let opened = open().into_iter().zip(paths).zip(before);
+    opened.map(|((root, path), before)| (root, before.or_else(|| missing(path)))).collect()
 }
 
 /// The error for the source root `path` when fstab(5) of this machine has a mount point at or above it that is
@@ -80,4 +90,30 @@ pub struct Accept {
     pub shrink: bool,
     /// A history whose snapshots have other sources.
     pub sources: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_root_whose_file_system_is_missing_before_or_after_it_is_opened_is_not_used() {
+        let paths = ["/a", "/b"].map(PathBuf::from);
+        let found = |missing: &dyn Fn(&PathBuf, bool) -> bool| {
+            let is_open = Cell::new(false);
+            let missing = |path: &PathBuf| missing(path, is_open.get()).then_some("not mounted");
+            opened_while_mounted(&paths, missing, || {
+                is_open.set(true);
+                vec![1, 2]
+            })
+        };
+        let (good, bad) = (None, Some("not mounted"));
+        assert_eq!(found(&|_, _| false), [(1, good), (2, good)]);
+        // It was mounted just after the folder below it was opened.
+        assert_eq!(found(&|path, open| path == &paths[0] && !open), [(1, bad), (2, good)]);
+        // It was unmounted just before.
+        assert_eq!(found(&|path, open| path == &paths[1] && open), [(1, good), (2, bad)]);
+    }
 }

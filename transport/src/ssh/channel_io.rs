@@ -115,3 +115,107 @@ pub(crate) async fn send<T: Scheduler>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compress::Level;
+    use crate::ssh::outbox::Outbox;
+    use crate::ssh::service::{Service, Start};
+
+    struct Silent;
+
+    impl Service for Silent {
+        const PROTOCOL: &'static str = "no";
+        type Offers = ();
+
+        fn start(&self) -> Start<'_> {
+            Start::Command("")
+        }
+
+        fn hello(&self, _: &mut Vec<u8>) {}
+
+        fn read_hello(&self, _: &[u8]) -> Result<(), Violation> {
+            Ok(())
+        }
+
+        fn compression(&self, (): &()) -> Option<Level> {
+            None
+        }
+
+        fn keeps_channels_apart(&self, _: Option<&str>, (): &()) -> bool {
+            true
+        }
+    }
+
+    /// Takes so many messages before it is flooded.
+    struct Counting {
+        taken: usize,
+        most: usize,
+        pumped: usize,
+    }
+
+    impl Scheduler for Counting {
+        type Service = Silent;
+        type Command = ();
+
+        fn add_channel(&mut self, _: Outbox, (): (), _: bool) -> usize {
+            0
+        }
+
+        fn outbox(&mut self, _: usize) -> &mut Outbox {
+            panic!("nothing is sent")
+        }
+
+        fn heard(&mut self, _: usize, _: Instant) {}
+
+        fn command(&mut self, (): ()) {}
+
+        fn receive(&mut self, _: usize, _: &[u8], _: Instant) -> Result<(), Violation> {
+            self.taken += 1;
+            Ok(())
+        }
+
+        fn pump(&mut self) -> io::Result<()> {
+            self.pumped += 1;
+            Ok(())
+        }
+
+        fn is_far(&self) -> bool {
+            false
+        }
+
+        fn is_flooded(&self, _: usize) -> bool {
+            self.taken >= self.most
+        }
+
+        fn stalled(&self, _: Instant, _: Duration) -> bool {
+            false
+        }
+
+        fn progressed(&mut self) -> bool {
+            false
+        }
+
+        fn reset(&mut self, _: &str) {}
+
+        fn give_up(&mut self, _: &str) {}
+    }
+
+    #[test]
+    fn no_message_is_processed_after_the_one_that_floods_although_it_arrived_with_it() {
+        let mut frames = Frames::new();
+        let message = [&5_u32.to_be_bytes()[..], &[0; 5]].concat().repeat(1000);
+        frames.room()[..message.len()].copy_from_slice(&message);
+        frames.filled(message.len());
+        let mut scheduler = Counting { taken: 0, most: 3, pumped: 0 };
+        for most in [3, 4, 700] {
+            scheduler.most = most;
+            assert!(matches!(process_some(&mut scheduler, 0, &mut frames), Ok(false)));
+            assert_eq!(scheduler.taken, most);
+        }
+        scheduler.most = 2000;
+        assert!(matches!(process_some(&mut scheduler, 0, &mut frames), Ok(true)));
+        assert_eq!((scheduler.taken, scheduler.pumped), (1000, 4));
+    }
+}

@@ -258,6 +258,52 @@ fn a_base_that_becomes_shorter_gives_the_file_up() {
     assert!(received.result.unwrap().is_ok());
 }
 
+#[test]
+fn no_byte_of_a_part_that_the_base_breaks_off_stays_counted() {
+    let base = noise(1, 2 << 20);
+    let content = [&noise(2, 16 << 10)[..], &base[16 << 10..]].concat();
+    let (to_network, mut commands) = unbounded_channel::<Command>();
+    let (mut delivery, threads) = Delivery::start(&to_network).unwrap();
+    let (received, sink) = channel();
+    delivery.fetched(1, ContentPart::Begin(Box::new(Sink(Received::default(), received)), 1));
+    delivery.flush();
+    let output = Output::new(&delivery, to_network);
+    let (kept, listed) = (file_of(&base), meta_of(content.len()));
+    let of_base = Arc::new(Kept(kept.try_clone().unwrap()));
+    let file = DeltaFile { request: 1, index: 0, base: of_base, listed: listed.clone(), from: 0 };
+    let sums = SentSums { chunk: ChunkSize::of(listed.size), key: Key::new([1; 32]), runs: false };
+    let of_base = (kept.try_clone().unwrap(), &meta_of(base.len()));
+    let mut session = Session::new(ID, file, 1, of_base, sums, &output);
+    let of_content = file_of(&content);
+    let mut chunker = Chunker::new(sums.chunk, 0, content.len() as u64, false);
+    while let Some(Piece::Chunk(chunk)) = chunker.next(&of_content).unwrap() {
+        session.chunks(vec![(chunk.len() as u32, sums.key.chunk(chunk))]);
+    }
+    session.hashed(blake3::hash(&content).into());
+    while session.turn(100, &output) == Turn::Goes {}
+    let parts = std::iter::from_fn(|| commands.try_recv().ok()).find_map(|command| match command {
+        Command::Delta(DeltaCommand::Parts { parts, .. }) => Some(parts),
+        _ => None,
+    });
+    let length = u64::from(parts.unwrap()[0].length);
+    // The second piece is the base's, which is empty now, and those behind it are sent.
+    kept.set_len(0).unwrap();
+    let pieces = u32::try_from(pieces(0, length).count()).unwrap();
+    assert!(pieces > 3, "{pieces}");
+    let runs = vec![(Origin::Sent, 1), (Origin::Before, 1), (Origin::Sent, pieces - 2)];
+    let bytes = vec![7; length as usize - 4096];
+    delivery.backlog.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+    session.part(runs, bytes, &output);
+    while session.turn(100, &output) == Turn::Goes {}
+    session.ended(Ok(listed));
+    assert!(session.turn(100, &output) == Turn::Ended);
+    assert_eq!(sink.recv().unwrap().hash, [0; 32]);
+    let backlog = Arc::clone(&delivery.backlog);
+    drop((output, delivery));
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(backlog.bytes.load(Ordering::Relaxed), 0);
+}
+
 /// An edit: where, how many bytes go, how many come.
 type Edit = (usize, usize, usize);
 
