@@ -114,6 +114,37 @@ impl Chunker {
         Ok(Some(Piece::Chunk(&self.buffer[self.start - length..self.start])))
     }
 
+    /// The next `length` bytes, if so many come before the next hole and fit into the buffer. They stay the next ones.
+    ///
+    /// # Errors
+    /// Those of [`Chunker::next`].
+    pub(crate) fn peek(&mut self, file: &File, length: usize) -> io::Result<Option<&[u8]>> {
+        if length > self.buffer.len() {
+            return Ok(None);
+        }
+        if self.start == self.end && self.at >= self.data_end && self.at < self.file_end {
+            let (data, data_end) = self.extent(file)?;
+            if data > self.at {
+                return Ok(None);
+            }
+            self.data_end = data_end;
+        }
+        if self.end - self.start < length && self.at < self.data_end {
+            self.fill(file)?;
+        }
+        Ok(self.buffer[self.start..self.end].get(..length))
+    }
+
+    /// Goes on behind the next `length` bytes, which [`Chunker::peek`] returned.
+    pub(crate) fn skip(&mut self, length: usize) {
+        self.start = (self.start + length).min(self.end);
+    }
+
+    /// The last `length` bytes that were skipped; valid until more are looked at.
+    pub(crate) fn skipped(&self, length: usize) -> &[u8] {
+        &self.buffer[self.start.saturating_sub(length)..self.start]
+    }
+
     /// Reads more, until the buffer is full or the data ends.
     fn fill(&mut self, file: &File) -> io::Result<()> {
         self.buffer.copy_within(self.start..self.end, 0);

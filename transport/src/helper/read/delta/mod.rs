@@ -1,12 +1,13 @@
 //! Files that arrive as their differences from the base's copy.
 //!
-//! A thread of its own builds them: it divides the base's copy into chunks (`index`), decides for each chunk of the
+//! A thread of its own builds them: it divides the base's copy into chunks (`index`, `lookahead`), decides for each chunk of the
 //! far end whether the base has it or which parts to ask for (`plan`), and passes the bytes on (`session`). The
 //! network thread checks what arrives (`rules`) and sends what this thread asks for.
 
 pub(crate) mod index;
 pub(crate) mod lookahead;
 pub(crate) mod output;
+pub(crate) mod page_sums;
 pub(crate) mod plan;
 pub(crate) mod rules;
 pub(crate) mod session;

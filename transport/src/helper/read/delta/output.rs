@@ -79,6 +79,17 @@ impl Output {
         Ok(count)
     }
 
+    /// Passes on bytes of the base that were read already, like [`Output::of_base`].
+    pub(crate) fn read_of_base(&self, request: u64, index: usize, read: &[u8]) {
+        for part in read.chunks(BUFFER) {
+            let mut bytes = self.buffers.recv().unwrap_or_default();
+            bytes.clear();
+            bytes.extend_from_slice(part);
+            let lent = Lent { bytes, back: self.back.clone() };
+            self.content(request, ContentPart::OfBase(index, lent));
+        }
+    }
+
     /// Ends a file.
     pub(crate) fn end(
         &self,

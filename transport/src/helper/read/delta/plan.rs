@@ -54,6 +54,11 @@ impl Plan {
         Self { at: from, gap: None, shift: 0, expected: 0 }
     }
 
+    /// The offset in the file behind what was processed.
+    pub(crate) fn at(&self) -> u64 {
+        self.at
+    }
+
     /// The position of the base's chunk that comes next if nothing changed.
     pub(crate) fn expected(&self) -> usize {
         self.expected

@@ -3,24 +3,25 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use engine::SourceError;
 use engine::entry::Meta;
 
 use crate::delivery::ContentPart;
-use crate::helper::delta::sums::PIECE_SUM;
 use crate::helper::delta::{PART_MAX, PARTS, pieces};
 use crate::helper::protocol::delta::{Origin, SentChunk, SentPart, SentRun, SentSums};
 use crate::helper::read::command::gone;
 use crate::helper::read::delta::index::{BaseChunk, Index, Indexing};
 use crate::helper::read::delta::lookahead::goes_on;
 use crate::helper::read::delta::output::Output;
+use crate::helper::read::delta::page_sums::sums_of_base;
 use crate::helper::read::delta::plan::{Part, Plan, Step};
 use crate::helper::read::delta::{DeltaCommand, DeltaFile};
 
-/// Bytes of the base that are divided, and bytes that are delivered, before the thread looks at what arrived.
+/// Bytes of the base that are divided, bytes that are planned, and bytes that are delivered, before the thread looks at
+/// what arrived.
 const DIVIDED: u64 = 8 << 20;
+const PLANNED: u64 = 2 << 20;
 const DELIVERED: u64 = 4 << 20;
 
 /// Parts that are asked for in one message.
@@ -67,6 +68,10 @@ pub(crate) struct Session {
     index: Index,
     /// How many of the next chunks are known not to be in the base's next ones.
     missing: usize,
+    /// Bytes of the base to divide next.
+    step: u64,
+    /// The chunk that was found last has just been read.
+    at_hand: bool,
     /// The offset up to which the file was passed on.
     delivered: u64,
     listed: VecDeque<Listed>,
@@ -104,6 +109,8 @@ impl Session {
             indexing: Some(Indexing::new(sums, meta.size, has_holes)),
             index: Index::default(),
             missing: 0,
+            step: first_step(&sums),
+            at_hand: false,
             delivered: file.from,
             listed: VecDeque::new(),
             list_ended: false,
@@ -243,35 +250,36 @@ impl Session {
 
     /// One turn; returns whether there is more to do now.
     fn advance(&mut self, may_ask: usize, output: &Output) -> io::Result<bool> {
-        let indexes = !self.planned && self.divide()?;
-        self.plan();
+        let plans = self.plan(output)?;
         let asks = self.send_parts(may_ask, output)?;
         let goes = self.deliver(output)?;
-        Ok(indexes || asks || goes)
+        Ok(plans || asks || goes)
     }
 
-    /// Divides more of the base; returns whether it did.
-    fn divide(&mut self) -> io::Result<bool> {
-        let Some(indexing) = &mut self.indexing else { return Ok(false) };
-        if indexing.advance(&mut self.index, &self.base, DIVIDED)? {
-            self.indexing = None;
-        }
-        Ok(true)
-    }
-
-    /// Plans all that can be planned now.
-    fn plan(&mut self) {
-        let before = self.steps.len();
-        while let Some(next) = self.listed.front() {
+    /// Plans some of what can be planned now; returns whether there is more.
+    fn plan(&mut self, output: &Output) -> io::Result<bool> {
+        let (before, end) = (self.steps.len(), self.plan.at() + PLANNED);
+        let mut waits = false;
+        while let Some(next) = self.listed.front()
+            && self.plan.at() < end
+        {
             match *next {
                 Listed::Hole(length) => self.plan.hole(length, &mut self.steps),
                 Listed::Chunk(chunk) => {
-                    let found = match self.find(&chunk) {
+                    let found = match self.find(&chunk)? {
                         Found::Yes(position, of_base) => Some((position, of_base)),
                         Found::No => None,
-                        Found::NotYet => break,
+                        Found::NotYet => {
+                            waits = true;
+                            break;
+                        }
                     };
+                    let at_hand = std::mem::take(&mut self.at_hand) && self.steps.is_empty();
                     self.plan.chunk(&chunk, found, &mut self.steps);
+                    // With a gap before it, there are more steps.
+                    if at_hand && self.steps.len() == 1 {
+                        self.pass_on(chunk.0, output);
+                    }
                 }
             }
             self.listed.pop_front();
@@ -284,32 +292,65 @@ impl Session {
             Step::Part(part) => Some(*part),
             Step::Base { .. } | Step::Hole(_) => None,
         }));
+        if waits {
+            self.divide()?;
+        }
+        Ok(!self.listed.is_empty())
+    }
+
+    /// Passes on the chunk of the only step, which has just been read.
+    fn pass_on(&mut self, length: u32, output: &Output) {
+        let Some(indexing) = &self.indexing else { return };
+        output.read_of_base(self.file.request, self.file.index, indexing.followed(length));
+        self.steps.clear();
+        self.delivered += u64::from(length);
+    }
+
+    /// Divides more of the base: some chunks at first, because most files go on with what follows a change.
+    fn divide(&mut self) -> io::Result<()> {
+        let Some(indexing) = &mut self.indexing else { return Ok(()) };
+        if indexing.advance(&mut self.index, &self.base, self.step)? {
+            self.indexing = None;
+        }
+        self.step = (2 * self.step).min(DIVIDED);
+        Ok(())
     }
 
     /// Whether the base has the next chunk.
-    fn find(&mut self, chunk: &SentChunk) -> Found {
+    fn find(&mut self, chunk: &SentChunk) -> io::Result<Found> {
         let expected = self.plan.expected();
-        if self.indexing.is_none() {
+        let Some(indexing) = &mut self.indexing else {
             let found = self.index.find(&chunk.1, expected);
-            return found.map_or(Found::No, |(position, of_base)| Found::Yes(position, of_base));
-        }
+            return Ok(found.map_or(Found::No, |(at, of_base)| Found::Yes(at, of_base)));
+        };
         if self.missing > 0 {
             self.missing -= 1;
-            return Found::No;
+            return Ok(Found::No);
         }
         let next = self.listed.iter().map_while(|listed| match listed {
             Listed::Chunk(chunk) => Some(chunk),
             Listed::Hole(_) => None,
         });
-        match goes_on(self.index.chunks(), expected, next) {
-            Some((0, position)) => Found::Yes(position, self.index.chunks()[position]),
+        let is_end = self.index.chunks().len() == expected;
+        let found = match is_end {
+            true => {
+                let followed = indexing.follow(&mut self.index, &self.base, next)?;
+                followed.map(|missing| (missing, expected + missing))
+            }
+            false => goes_on(self.index.chunks(), expected, next),
+        };
+        Ok(match found {
+            Some((0, position)) => {
+                (self.step, self.at_hand) = (first_step(&self.sums), is_end);
+                Found::Yes(position, self.index.chunks()[position])
+            }
             Some((missing, position)) => {
                 self.missing = missing - 1;
                 self.plan.expect(position);
                 Found::No
             }
             None => Found::NotYet,
-        }
+        })
     }
 
     /// Asks for parts; returns whether it could ask for more now.
@@ -425,34 +466,7 @@ impl Session {
     }
 }
 
-/// The sums of the pieces of a part, as the base has them at another offset. Zeros where it has none.
-fn sums_of_base(
-    base: &File,
-    size: u64,
-    sums: &SentSums,
-    part: &Part,
-    shift: i64,
-) -> io::Result<Vec<u8>> {
-    let mut out = Vec::new();
-    let mut bytes = vec![0; usize::try_from(part.length).unwrap_or_default()];
-    let whole = part.offset.checked_add_signed(shift).filter(|at| at + part.length <= size);
-    if let Some(at) = whole {
-        base.read_exact_at(&mut bytes, at)?;
-    }
-    let mut rest = &mut bytes[..];
-    for (offset, length) in pieces(part.offset, part.length) {
-        let (piece, later) = std::mem::take(&mut rest).split_at_mut(length);
-        rest = later;
-        let at = offset.checked_add_signed(shift).filter(|at| at + length as u64 <= size);
-        match at {
-            None => out.extend_from_slice(&[0; PIECE_SUM]),
-            Some(at) => {
-                if whole.is_none() {
-                    base.read_exact_at(piece, at)?;
-                }
-                out.extend_from_slice(&sums.key.piece(piece));
-            }
-        }
-    }
-    Ok(out)
+/// Bytes of the base that are divided where a change begins: about two chunks.
+fn first_step(sums: &SentSums) -> u64 {
+    sums.chunk.longest() as u64 / 2
 }
