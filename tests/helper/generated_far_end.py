@@ -9,25 +9,15 @@ import os
 import sys
 import threading
 
+# Nothing is written into the checkout.
+sys.dont_write_bytecode = True
+from wire import number, text
+
 kind, count = sys.argv[1], int(sys.argv[2])
 credit = {"listings": 0, "contents": 0}
 changed = threading.Condition()
 FILE, FOLDER = 0, 1
 LOOK, CLOCK, BATCH, UNREADABLE, LISTED, DATA, HOLE, READ = 2, 4, 5, 6, 7, 8, 9, 10
-
-
-def number(value):
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def text(value):
-    return number(len(value)) + value
-
 
 TIMES = 2 * (number(2 * 1_600_000_000) + number(5))
 SIZE = {"tiny": count, "holes": 2 * count}.get(kind, 0)

@@ -10,21 +10,12 @@ import subprocess
 import sys
 import time
 
+# Nothing is written into the checkout.
+sys.dont_write_bytecode = True
+from wire import number, text
+
 kind, folder, command = sys.argv[1], os.fsencode(sys.argv[2]), sys.argv[3:]
 far = subprocess.Popen(command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-
-def number(value):
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def text(value):
-    return number(len(value)) + value
 
 
 def signed(value):
