@@ -77,9 +77,28 @@ pub(crate) enum Purpose {
     Unwanted,
 }
 
+/// The credit without which the far end cannot send the answers to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    Nothing,
+    Listings,
+    Contents,
+}
+
+impl From<Purpose> for Takes {
+    fn from(purpose: Purpose) -> Self {
+        match purpose {
+            Purpose::Listing(_) => Self::Listings,
+            Purpose::File(_) | Purpose::Range(_) => Self::Contents,
+            Purpose::Query(_) | Purpose::Opening | Purpose::Unwanted => Self::Nothing,
+        }
+    }
+}
+
 /// A request without its last answer.
 struct Pending {
     purpose: Purpose,
+    takes: Takes,
     asked: Instant,
     /// The far end waits for this end.
     idle: bool,
@@ -97,8 +116,6 @@ pub(crate) struct HelperChannel {
     open: HashSet<u64>,
     listings: Window,
     contents: Window,
-    /// The far end may be waiting for this end.
-    held_back: bool,
     /// The ranges of files that were asked for and have no last answer.
     pub(crate) ranges: usize,
     /// What holds for digests.
@@ -117,7 +134,6 @@ impl HelperChannel {
             open: HashSet::new(),
             listings: Window::new(LISTINGS),
             contents: Window::new(limit.min(CONTENTS)),
-            held_back: false,
             ranges: 0,
             terms: None,
         }
@@ -136,7 +152,8 @@ impl HelperChannel {
         }
         let number = self.next;
         self.next = self.next.wrapping_add(1).max(CONNECTION + 1);
-        self.pending.insert(number, Pending { purpose, asked, idle: false, unwanted: 0 });
+        let takes = Takes::from(purpose);
+        self.pending.insert(number, Pending { purpose, takes, asked, idle: false, unwanted: 0 });
         self.send(number, request);
         number
     }
@@ -229,13 +246,12 @@ impl HelperChannel {
 
     /// Allows the far end to send more, if this end is ready for more listings and contents.
     pub(crate) fn grant(&mut self, listings: bool, contents: bool) {
+        let expected = self.expects();
         let (listings, contents) = (self.listings.grant(listings), self.contents.grant(contents));
-        let held_back = self.listings.is_used_up() || self.contents.is_used_up();
-        if self.held_back && !held_back {
-            self.heard = Instant::now();
-        }
-        self.held_back = held_back;
         if listings > 0 || contents > 0 {
+            if !expected {
+                self.heard = Instant::now();
+            }
             self.send(CONNECTION, &Request::Credit { listings, contents });
         }
     }
@@ -256,9 +272,17 @@ impl HelperChannel {
         }
     }
 
-    /// Whether the far end has to send something.
+    /// Whether the far end has to send something. A far end without credit for listings still has to send contents, and
+    /// the other way round: listings may not be used up because this end waits for a content that never comes.
     fn expects(&self) -> bool {
-        self.pending.values().any(|pending| !pending.idle)
+        self.pending.values().any(|pending| {
+            let waits = match pending.takes {
+                Takes::Nothing => false,
+                Takes::Listings => self.listings.is_used_up(),
+                Takes::Contents => self.contents.is_used_up(),
+            };
+            !pending.idle && !waits
+        })
     }
 
     /// Counts a message of a listing of this many bytes.
@@ -294,7 +318,7 @@ impl HelperChannel {
     /// Whether an answer is overdue.
     pub(crate) fn stalled(&self, now: Instant, limit: Duration) -> bool {
         let silent = now.saturating_duration_since(self.heard) > limit;
-        silent && self.expects() && !self.held_back
+        silent && self.expects()
     }
 
     pub(crate) fn flush(&mut self) -> io::Result<()> {

@@ -260,3 +260,26 @@ fn only_ranges_that_are_delivered_are_progress() {
     assert!(matches!(near.ends.recv(), Ok(End::File(Some(_)))));
     near.end();
 }
+
+#[test]
+fn contents_are_overdue_also_when_listings_are_used_up() {
+    let later = || Instant::now() + Duration::from_secs(61);
+    let limit = Duration::from_secs(60);
+    let mut near = Near::new();
+    near.list();
+    near.receive(FIRST - 1, &Answer::Root(Err(SentError::Vanished)), &[]).unwrap();
+    // The sink of the listing waits for the content, so this end allows no more listings.
+    near.scheduler.delivery.unproven = LISTINGS;
+    for count in 0.. {
+        if near.receive(FIRST, &names(count * 1000, 1000), &[]).is_err() {
+            break;
+        }
+    }
+    assert!(!near.scheduler.stalled(later(), limit), "the far end waits for this end");
+    near.fetch(100, 100);
+    assert!(near.scheduler.stalled(later(), limit), "it may send contents");
+    near.scheduler.delivery.unproven = 0;
+    near.pump();
+    assert!(near.scheduler.stalled(later(), limit), "it may send both");
+    near.end();
+}
