@@ -73,6 +73,11 @@ impl<S: Source> SnapshotWriter<S> {
                 self.follow(folder, handles, &leader, &waiting.item, done)?;
                 Ok(Applied::Stored)
             }
+            // By the end of the walk the content has arrived.
+            Role::Apart(name) if self.walk.may_look_later() => {
+                self.walk.look_later(folder, &name.item.entry.name);
+                Ok(Applied::Stored)
+            }
             Role::Apart(name) => {
                 if !self.apart_said.swap(true, Ordering::Relaxed) {
                     let what = "so many names of hard-linked files arrived before the content of these files that some are stored as files of their own".to_owned();

@@ -25,7 +25,7 @@ pub(crate) enum Role<W> {
     Follow(Leader, W),
     /// Do nothing now: the thread that stores the leader handles it.
     Wait,
-    /// Store it as an inode of its own: too many names wait for leaders.
+    /// Ask again later, or store it as an inode of its own: too many names wait for leaders.
     Apart(W),
 }
 
@@ -195,10 +195,10 @@ impl<W> Groups<W> {
                 }
             }
             Some(Slot::Pending(pending)) => {
-                pending.left = pending.left.saturating_sub(1);
                 if is_much {
                     return Role::Apart(name);
                 }
+                pending.left = pending.left.saturating_sub(1);
                 pending.waiting.push(name);
                 pending.bytes += bytes;
                 state.waiting += bytes;
