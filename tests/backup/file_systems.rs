@@ -260,6 +260,20 @@ fn on_xfs_too_a_full_disk_fails_the_run_and_says_what_is_missing() {
     assert_untouched(&first, &before);
 }
 
+/// What is left of the large file takes all space, and the small one is stored before it.
+#[test]
+fn what_an_interrupted_run_left_of_a_file_that_is_shorter_now_makes_room_for_the_others() {
+    need!(need::root());
+    let disk = need!(LoopFs::ext4(32));
+    let stage = Stage::with(BIN, &Tree::new()).backups_in(&disk.path().join("backups"));
+    big_file(&stage.source.join("z"), 64 << 20, 1);
+    stage.run().expect(1).assert_says("no space left");
+    stage.sh("head -c 1000 z >../short; cat ../short >z");
+    big_file(&stage.source.join("a"), 1 << 20, 2);
+    stage.run().expect(0);
+    stage.assert_newest_is_source(Judge::strict());
+}
+
 /// For a file that is not on disk yet, xfs reserves several blocks; a sync releases them.
 #[test]
 fn a_disk_that_is_full_of_what_is_only_in_memory_is_synced_and_filled_further() {

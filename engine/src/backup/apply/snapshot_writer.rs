@@ -133,6 +133,20 @@ pub(crate) enum Applied {
     Refused,
 }
 
+/// Whether an interrupted run left more of a file than the source has now. No run goes on with it, and on a full disk the
+/// other files need its space, also those that are stored before it.
+fn is_too_long(planned: &Planned<'_>) -> bool {
+    let is_fetched = matches!(planned.step.action, Action::Fetch | Action::FetchAndCompare);
+    let is_longer = |left: &StoredEntry| {
+        let meta = &left.meta;
+        left.on_disk
+            && meta.kind == Kind::File
+            && meta.links == 1
+            && meta.size > planned.entry.meta.size
+    };
+    is_fetched && planned.here.as_ref().is_some_and(is_longer)
+}
+
 /// A name of a hard-linked inode that waits until the first name is stored.
 pub(crate) struct WaitingName<F> {
     pub(crate) folder: Arc<WalkFolder<F>>,
@@ -240,8 +254,21 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
                 }
                 continue;
             }
-            if self.walk.halted() || self.walk.is_full() {
+            if self.walk.halted() {
                 return;
+            }
+            if is_too_long(planned) {
+                let cleared = here(handles).map_err(|error| {
+                    self.walk.destination("cannot open", &folder.place, c"", error)
+                });
+                let name = planned.entry.name;
+                let removed = cleared.and_then(|here| self.superfluous(folder, here, name));
+                if let Err(error) = removed {
+                    return self.walk.fail(error);
+                }
+            }
+            if self.walk.is_full() {
+                continue;
             }
             let is_file = planned.entry.meta.kind == Kind::File;
             if !is_file && self.metadata_writer.abilities.changes(planned.entry.name) {
