@@ -2,7 +2,7 @@
 
 usage: generated_far_end.py KIND COUNT serve
 It keeps the protocol, also the credit. KIND says what the root holds COUNT of; the names have 255 bytes. Those of the
-kind "names" belong to one inode, whose content is sent after all names.
+kind "names" belong to one inode, whose content is sent after all names. The content of the kind "withheld" never comes.
 """
 
 import os
@@ -20,7 +20,7 @@ FILE, FOLDER = 0, 1
 LOOK, CLOCK, BATCH, UNREADABLE, LISTED, DATA, HOLE, READ = 2, 4, 5, 6, 7, 8, 9, 10
 
 TIMES = 2 * (number(2 * 1_600_000_000) + number(5))
-SIZE = {"tiny": count, "holes": 2 * count}.get(kind, 0)
+SIZE = {"withheld": 1, "tiny": count, "holes": 2 * count}.get(kind, 0)
 LINKS = {"links": 2, "names": count + 1}.get(kind, 1)
 HEAD = {
     FILE: bytes([FILE]) + number(0o644) + number(0) + number(0) + number(SIZE) + TIMES + b"\1" + number(7),
@@ -151,6 +151,8 @@ def answer(request, message):
     elif what in (8, 16):
         at.number()
         of = at.text()
+        if kind == "withheld":
+            return
         if kind == "names" and not fetched:
             fetched.append(of)
             threading.Thread(target=fetch, args=(request, of, True), daemon=True).start()

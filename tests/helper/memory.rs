@@ -142,6 +142,19 @@ fn long_attributes_tiny_pieces_and_holes_take_little_memory() {
     }
 }
 
+/// The listing waits for the content of the files before it, and so for a far end that sends none.
+#[test]
+fn a_run_ends_when_the_content_of_listed_files_is_kept_back() {
+    need!(need::tool("python3"));
+    let server = need!(Sshd::serving(Subsystem::Internal));
+    let stage = Stage::with(BIN, &Tree::new());
+    let run = generated(&server, &stage, "withheld", files()).set("answer-timeout-s", "1");
+    let done = run.expect(1);
+    done.assert_says("no answer within 1 second");
+    assert_bounded("withheld", files(), &done, NEAR);
+    assert!(stage.history().complete().is_empty());
+}
+
 /// A far end whose near end asks for everything at once and reads nothing.
 #[test]
 fn a_far_end_takes_little_memory_whatever_it_is_asked() {

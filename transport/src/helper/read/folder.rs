@@ -127,3 +127,22 @@ impl Drop for FolderHandle {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many folders below each other there may be, with names of this length.
+    fn deepest(length: usize) -> usize {
+        let root = FolderHandle::root(1, PathBuf::from("/r"), None, Arc::new(|_| {}));
+        let name = std::ffi::CString::new(vec![b'd'; length]).unwrap();
+        let deeper =
+            |folder: &Arc<FolderHandle>| FolderHandle::child(2, folder, &name, None).map(Arc::new);
+        std::iter::successors(deeper(&Arc::new(root)), deeper).count()
+    }
+
+    #[test]
+    fn folders_below_each_other_end_at_a_length_and_at_a_number() {
+        assert_eq!((deepest(1), deepest(255)), (4096, 256));
+    }
+}

@@ -42,8 +42,9 @@ use crate::ssh::options::Traffic;
 use crate::ssh::outbox::Outbox;
 use crate::ssh::scheduler::Scheduler;
 
-/// The messages of one scheduler, and of one of its connections at most.
-const OF_SCHEDULER: u64 = 6_000;
+/// The messages of one scheduler, and of one of its connections at most. Each connection asks again for everything that has
+/// no last answer, so many connections of one scheduler would read the base of each file many times.
+const OF_SCHEDULER: u64 = 600;
 const OF_CONNECTION: u64 = 60;
 
 /// The most bytes that may wait for sinks, which take them at once here, and for the line.
