@@ -468,5 +468,6 @@ fn a_near_end_survives_random_answers() {
         }
         near.end();
     }
-    assert!(refused > 0 && taken > refused, "{taken} were taken, {refused} refused");
+    // So many are taken that states behind the first message of a connection are reached.
+    assert!(refused > 0 && taken > refused / 2, "{taken} were taken, {refused} refused");
 }
