@@ -92,10 +92,14 @@ fn a_host_that_allows_one_channel_sends_all_of_it_there() {
     assert_whole(&stage, &done);
 }
 
+/// The size of a file that changes, MiB. When 3 MiB have come over one of eight channels, at most 24 MiB have been delivered and
+/// 32 MiB more are requested, so the far ends have not read the rest.
+const CHANGING: u64 = 64;
+
 /// A run during which the file changes once, with `change`, after some of it has arrived.
 fn changed_by(change: &str) -> (Stage, Done) {
     let server = Sshd::serving(Subsystem::Internal).expect("an sshd");
-    let stage = stage(24);
+    let stage = stage(CHANGING);
     let lines = format!("if passed > 3 << 20 and once('changed'):\n  {change}");
     let done = run_by(&server, &stage, &filtered(&stage, &lines)).done();
     assert!(stage.beside("changed").exists(), "nothing was changed");
@@ -123,7 +127,7 @@ fn a_file_that_is_written_while_it_is_read_is_read_again() {
 fn a_file_that_is_replaced_or_removed_while_it_is_read_is_never_mixed() {
     need!(need::tool("python3"));
     need!(Sshd::serving(Subsystem::Internal));
-    let replace = "with open(large + '.new', 'wb') as it: it.write(bytes(range(256)) * (24 << 12))\n  os.rename(large + '.new', large)";
+    let replace = "with open(large + '.new', 'wb') as it: it.write(bytes(range(256)) * (64 << 12))\n  os.rename(large + '.new', large)";
     // The folder was listed before, so the snapshot has its earlier time.
     let (stage, done) = changed_by(replace);
     done.assert_code(0);
