@@ -77,45 +77,81 @@ pub(crate) fn neither(no_helper: Option<&str>, error: ConnectError) -> ConnectEr
 }
 
 /// Why there is no helper.
-enum NoHelper {
+pub(crate) enum NoHelper {
     Connect(ConnectError),
     NotInstalled(NotInstalled),
 }
 
-/// Connects through `connect` to a helper that is not older than this program; copies this program to the host where
-/// there is none.
-fn installed(
-    connect: impl Fn(String) -> Result<HelperSource, ConnectError>,
+impl NoHelper {
+    /// The reason for which the host is reached over SFTP instead.
+    ///
+    /// # Errors
+    /// There is no connection at all.
+    pub(crate) fn or_sftp(self) -> Result<String, ConnectError> {
+        match self {
+            Self::NotInstalled(why) => Ok(why.to_string()),
+            Self::Connect(error) if error.is_about_service() => Ok(error.to_string()),
+            Self::Connect(error) => Err(error),
+        }
+    }
+}
+
+/// A connection to the helper of a host to which this program copies itself where that is needed.
+pub(crate) enum Installed<T> {
+    /// The host had one that is not older than this program.
+    Before(T),
+    /// This program was copied there, under this name.
+    Now(T, String),
+    /// The host has an older one, and nothing could be copied there.
+    Older(T, NotInstalled),
+}
+
+/// Connects through `connect`, which gets the line for the shell, to a helper that is not older than this program; copies
+/// this program to the host where there is none. `serve` is the command and its options.
+///
+/// # Errors
+/// See [`NoHelper`].
+pub(crate) fn installed<T>(
+    (connect, is_older): (impl Fn(String) -> Result<T, ConnectError>, impl Fn(&T) -> bool),
+    serve: &str,
     address: &Address,
     options: &Options,
     stopped: impl Fn() -> bool + Send + 'static,
-) -> Result<HelperSource, NoHelper> {
+) -> Result<Installed<T>, NoHelper> {
     let binaries = Binaries::find();
     let names: Vec<_> = binaries.names().collect();
-    let older = match connect(found(&names, SERVE)) {
-        Ok(source) if source.version() >= Version::own() => return Ok(source),
-        Ok(source) => Some(source),
+    let older = match connect(found(&names, serve)) {
+        Ok(connection) if !is_older(&connection) => return Ok(Installed::Before(connection)),
+        Ok(connection) => Some(connection),
         Err(error) if error.is_about_service() => None,
         Err(error) => return Err(NoHelper::Connect(error)),
     };
-    let copied = install(address, options, &binaries, stopped);
+    let copied = install(address, &options.compressed_by_ssh(), &binaries, stopped);
     match (copied, older) {
         (Ok(name), older) => {
             drop(older);
-            let mut source =
-                connect(found(std::slice::from_ref(&name), SERVE)).map_err(NoHelper::Connect)?;
-            source.note =
-                Some(format!("backup_manager was copied there: ~/.cache/backup_manager/{name}"));
-            Ok(source)
+            let connection = connect(found(std::slice::from_ref(&name), serve));
+            Ok(Installed::Now(connection.map_err(NoHelper::Connect)?, name))
         }
         (Err(NotInstalled::Stopped), _) => Err(NoHelper::Connect(ConnectError::Stopped)),
-        (Err(why), Some(mut older)) => {
-            let note = format!("its backup_manager is older than this one, and stays: {why}");
-            older.note = Some(note);
-            Ok(older)
-        }
+        (Err(why), Some(older)) => Ok(Installed::Older(older, why)),
         (Err(why), None) => Err(NoHelper::NotInstalled(why)),
     }
+}
+
+/// The source of a host to which this program copies itself, with a note about what was done.
+fn noted(installed: Installed<HelperSource>) -> HelperSource {
+    let (mut source, note) = match installed {
+        Installed::Before(source) => return source,
+        Installed::Now(source, name) => {
+            (source, format!("backup_manager was copied there: ~/.cache/backup_manager/{name}"))
+        }
+        Installed::Older(source, why) => {
+            (source, format!("its backup_manager is older than this one, and stays: {why}"))
+        }
+    };
+    source.note = Some(note);
+    source
 }
 
 /// Folders on a remote host.
@@ -163,17 +199,15 @@ impl RemoteSource {
             };
             let started = match helper {
                 RemoteHelper::Install => {
-                    installed(connect, address, &options.compressed_by_ssh(), stopped.clone())
+                    let is_older = |source: &HelperSource| source.version() < Version::own();
+                    installed((connect, is_older), SERVE, address, &options, stopped.clone())
+                        .map(noted)
                 }
                 _ => connect(line).map_err(NoHelper::Connect),
             };
             match started {
                 Ok(source) => return Ok(Self::Helper(source)),
-                Err(NoHelper::NotInstalled(why)) => why_not = Some(why.to_string()),
-                Err(NoHelper::Connect(error)) if error.is_about_service() => {
-                    why_not = Some(error.to_string());
-                }
-                Err(NoHelper::Connect(error)) => return Err(error),
+                Err(no_helper) => why_not = Some(no_helper.or_sftp()?),
             }
         }
         let options = options.compressed_by_ssh();

@@ -6,9 +6,8 @@ use std::time::SystemTime;
 use engine::restore::PlaceError;
 
 use crate::helper::install::binaries::Binaries;
-use crate::helper::install::{NotInstalled, install};
 use crate::helper::write::{HelperHost, HelperTarget};
-use crate::remote::{RemoteHelper, found, neither};
+use crate::remote::{Installed, NoHelper, RemoteHelper, found, installed, neither};
 use crate::sftp::write::{SftpHost, SftpTarget};
 use crate::ssh::options::Options;
 use crate::ssh::{Address, ConnectError};
@@ -54,8 +53,9 @@ impl RemoteTarget {
                 let target = host.open(dir, make).map_err(TargetError::Place)?;
                 return Ok(Self::Helper(Box::new(target)));
             }
-            Some(Err(NoHelper::Missing(why))) => why_not = Some(why),
-            Some(Err(NoHelper::Connect(error))) => return Err(TargetError::Connect(error)),
+            Some(Err(no_helper)) => {
+                why_not = Some(no_helper.or_sftp().map_err(TargetError::Connect)?);
+            }
         }
         let options = options.compressed_by_ssh();
         let options = Options { channels, channels_first: channels, ..options };
@@ -86,22 +86,6 @@ pub fn look_for_writing_helper(
     Some(HelperHost::connect(address.clone(), options, line, stopped).map(drop))
 }
 
-/// Why there is no helper.
-enum NoHelper {
-    Connect(ConnectError),
-    /// The host has none that writes.
-    Missing(String),
-}
-
-impl From<ConnectError> for NoHelper {
-    fn from(error: ConnectError) -> Self {
-        match error.is_about_service() {
-            true => Self::Missing(error.to_string()),
-            false => Self::Connect(error),
-        }
-    }
-}
-
 /// Connects to the helper of a host; copies this program there first if that is wanted and there is none, or an
 /// older one. `None` if no helper is wanted.
 fn through_helper(
@@ -113,10 +97,7 @@ fn through_helper(
     let line = helper.line(SERVE)?;
     // One process serves many requests at once. A long line gets more.
     let few = Options { channels: 1, channels_first: 1, ..options.clone() };
-    let with = |options, line| {
-        let host = HelperHost::connect(address.clone(), options, line, stopped.clone());
-        host.map_err(NoHelper::from)
-    };
+    let with = |options, line| HelperHost::connect(address.clone(), options, line, stopped.clone());
     let connect = |line: String| match with(few.clone(), line.clone())? {
         // A far end of an older version leaves the compression to ssh.
         host if few.compression.level().is_some() && !host.is_compressed() => {
@@ -125,24 +106,16 @@ fn through_helper(
         }
         host => Ok(host),
     };
-    if *helper != RemoteHelper::Install {
-        return Some(connect(line));
-    }
-    let binaries = Binaries::find();
-    let names: Vec<_> = binaries.names().collect();
-    let older = match connect(found(&names, SERVE)) {
-        Ok(host) if host.is_older() => Some(host),
-        Err(NoHelper::Missing(_)) => None,
-        connected => return Some(connected),
-    };
-    let copied = install(address, &options.compressed_by_ssh(), &binaries, stopped.clone());
-    Some(match (copied, older) {
-        (Ok(name), older) => {
-            drop(older);
-            connect(found(std::slice::from_ref(&name), SERVE))
+    Some(match helper {
+        RemoteHelper::Install => {
+            let connect = (connect, HelperHost::is_older);
+            let installed = installed(connect, SERVE, address, options, stopped.clone());
+            installed.map(|installed| match installed {
+                Installed::Before(host) | Installed::Now(host, _) | Installed::Older(host, _) => {
+                    host
+                }
+            })
         }
-        (Err(NotInstalled::Stopped), _) => Err(NoHelper::Connect(ConnectError::Stopped)),
-        (Err(_), Some(older)) => Ok(older),
-        (Err(why), None) => Err(NoHelper::Missing(why.to_string())),
+        _ => connect(line).map_err(NoHelper::Connect),
     })
 }

@@ -257,15 +257,11 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
             if self.walk.halted() {
                 return;
             }
-            if is_too_long(planned) {
-                let cleared = here(handles).map_err(|error| {
-                    self.walk.destination("cannot open", &folder.place, c"", error)
-                });
-                let name = planned.entry.name;
-                let removed = cleared.and_then(|here| self.superfluous(folder, here, name));
-                if let Err(error) = removed {
-                    return self.walk.fail(error);
-                }
+            if is_too_long(planned)
+                && let Some(here) = &handles.here
+                && let Err(error) = self.superfluous(folder, here, planned.entry.name)
+            {
+                return self.walk.fail(error);
             }
             if self.walk.is_full() {
                 continue;
@@ -292,7 +288,7 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
         self.walk.tally.add(&done, None);
         add(&self.walk.set.context.progress.linked, done.counts.linked);
         add(&self.walk.set.context.progress.bytes, settled);
-        if !wanted.is_empty() {
+        if !wanted.is_empty() && !self.walk.is_full() {
             self.fetch(folder, handles, source, wanted);
         }
     }

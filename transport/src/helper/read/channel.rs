@@ -110,6 +110,8 @@ struct Pending {
 pub(crate) struct HelperChannel {
     pub(crate) outbox: Outbox,
     pending: HashMap<u32, Pending>,
+    /// The requests for which the far end does not wait for this end, by what their answers take.
+    expected: [usize; 3],
     next: u32,
     /// When bytes last arrived, or the channel last began to wait for some.
     heard: Instant,
@@ -129,6 +131,7 @@ impl HelperChannel {
         Self {
             outbox,
             pending: HashMap::new(),
+            expected: [0; 3],
             next: CONNECTION + 1,
             heard: Instant::now(),
             open: HashSet::new(),
@@ -153,6 +156,7 @@ impl HelperChannel {
         let number = self.next;
         self.next = self.next.wrapping_add(1).max(CONNECTION + 1);
         let takes = Takes::from(purpose);
+        self.expected[takes as usize] += 1;
         self.pending.insert(number, Pending { purpose, takes, asked, idle: false, unwanted: 0 });
         self.send(number, request);
         number
@@ -264,8 +268,14 @@ impl HelperChannel {
     /// Records whether the far end waits for this end before it goes on with a request.
     pub(crate) fn set_idle(&mut self, request: u32, idle: bool) {
         let expected = self.expects();
-        if let Some(pending) = self.pending.get_mut(&request) {
+        if let Some(pending) = self.pending.get_mut(&request)
+            && pending.idle != idle
+        {
             pending.idle = idle;
+            match idle {
+                true => self.expected[pending.takes as usize] -= 1,
+                false => self.expected[pending.takes as usize] += 1,
+            }
         }
         if !expected {
             self.heard = Instant::now();
@@ -275,14 +285,10 @@ impl HelperChannel {
     /// Whether the far end has to send something. A far end without credit for listings still has to send contents, and
     /// the other way round: listings may not be used up because this end waits for a content that never comes.
     fn expects(&self) -> bool {
-        self.pending.values().any(|pending| {
-            let waits = match pending.takes {
-                Takes::Nothing => false,
-                Takes::Listings => self.listings.is_used_up(),
-                Takes::Contents => self.contents.is_used_up(),
-            };
-            !pending.idle && !waits
-        })
+        let [nothing, listings, contents] = self.expected;
+        nothing > 0
+            || listings > 0 && !self.listings.is_used_up()
+            || contents > 0 && !self.contents.is_used_up()
     }
 
     /// Counts a message of a listing of this many bytes.
@@ -303,7 +309,9 @@ impl HelperChannel {
 
     /// Removes a request that has its last answer.
     pub(crate) fn answered(&mut self, number: u32) {
-        self.pending.remove(&number);
+        if let Some(pending) = self.pending.remove(&number).filter(|pending| !pending.idle) {
+            self.expected[pending.takes as usize] -= 1;
+        }
     }
 
     /// The number of requests without their last answer.
