@@ -114,8 +114,6 @@ fn signals_stop_a_loaded_run() {
             || log.exists() && files_in(stage.history().incomplete().first()) > stored + 100;
         assert!(running.until(under_way), "it is under way");
         running.signal(signal);
-        // Two seconds, except when the disk syncs for others at the same time.
-        assert!(running.ended_within(Duration::from_secs(15)), "{signal:?} stops it");
         running.wait().assert_code(code);
         assert_eq!(stage.history().complete().len(), 0);
         assert_eq!(stage.history().incomplete().len(), 1, "it can be resumed");

@@ -212,7 +212,7 @@ fn a_fifo_in_the_place_of_a_file_blocks_nobody() {
         },
         || {
             for _ in 0..15 {
-                let done = stage.run().patience(20).done();
+                let done = stage.run().done();
                 assert!([0, 3].contains(&done.code), "{}", done.said());
             }
         },

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fixtures::need;
 use fixtures::run::{Done, Run, Running};
@@ -12,9 +12,6 @@ use fixtures::tree::Tree;
 use rustix::process::Signal;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
-
-/// One minute, plus the time of a slow machine.
-const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A setup with a crontab whose commands run in a folder for their output.
 struct Service {
@@ -51,7 +48,7 @@ impl Service {
     }
 
     fn start(&self) -> Running {
-        self.verb("daemon").patience(150).start()
+        self.verb("daemon").start()
     }
 
     /// The output of a command, once it is a whole line or the time is over.
@@ -59,8 +56,7 @@ impl Service {
     fn line(&self, running: &mut Running, name: &str) -> String {
         let path = self.out.join(name);
         let text = || fs::read_to_string(&path).unwrap_or_default();
-        let began = Instant::now();
-        running.until(|| text().ends_with('\n') || began.elapsed() > PATIENCE);
+        running.until(|| text().ends_with('\n'));
         text().trim_end().to_owned()
     }
 

@@ -6,7 +6,7 @@ use fixtures::history::hours_ago;
 use fixtures::need;
 
 use crate::engine;
-use crate::stand::{Stand, TICK};
+use crate::stand::Stand;
 
 #[test]
 fn a_container_without_a_new_snapshot_is_unhealthy_until_there_is_one() {
@@ -22,10 +22,10 @@ fn a_container_without_a_new_snapshot_is_unhealthy_until_there_is_one() {
     let fast = ["--health-interval=1s", "--health-retries=1", "--health-start-period=1s"];
     let changed = ["-e", "SRCS_TO_BACKUP=/source/file"];
     let container = engine.start("bm-health", &stand.options(&[&fast[..], &changed].concat()));
-    container.wait_for_health("unhealthy", 60);
+    container.wait_for_health("unhealthy");
     let said = container.exec(&["backup_manager", "status", "--check"]);
     said.assert_code(1).assert_says("the newest snapshot is");
     fs::rename(&away, &source).unwrap();
-    container.wait_for_health("healthy", TICK);
+    container.wait_for_health("healthy");
     assert_eq!(history.complete().len(), 2, "{}", container.logs());
 }

@@ -3,14 +3,14 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use fixtures::docker::{Container, Project, docker, wait_for};
+use fixtures::docker::{Container, Project, docker};
 use fixtures::need;
+use fixtures::patience::wait_for;
 use fixtures::run::{Done, Run};
 use fixtures::scratch::Scratch;
 
 use crate::engine;
 use crate::remote::{SSHD, build_sshd, keys};
-use crate::stand::TICK;
 
 /// The text between `from` and the next `to`, or the end of the line.
 #[track_caller]
@@ -48,7 +48,7 @@ fn a_command_about_keys_works_where_the_message_says() {
     let project = Project::new(engine, "bm-keys", folder.path(), Some(&changes));
     let container = project.up(&[], &name);
     let run = || manager(&container, &["run", "--now"]);
-    wait_for("sshd", TICK, || run().said(), || run().said().contains("pin it"));
+    wait_for("sshd", || run().said(), || run().said().contains("pin it"));
 
     // A key that is not known: in the container, where ~/.ssh is read-only.
     let said = run().said();

@@ -5,13 +5,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use fixtures::bulk::{big_file, big_tree};
-use fixtures::docker::{Container, wait_for};
+use fixtures::docker::Container;
 use fixtures::judge::Judge;
 use fixtures::need;
+use fixtures::patience::wait_for;
 use fixtures::stage::inside;
 
 use crate::engine;
-use crate::stand::{Stand, TICK};
+use crate::stand::Stand;
 
 /// Starts a container with a slow tick, ends it with `end` in the middle, and lets the next tick
 /// complete the snapshot.
@@ -25,7 +26,7 @@ fn interrupt(name: &str, end: impl FnOnce(&Container)) {
     let entries =
         |top: &PathBuf| fs::read_dir(inside(top, "/source".as_ref())).map_or(0, Iterator::count);
     let begun = || history.incomplete().iter().any(|top| entries(top) > 0);
-    wait_for("beginning", TICK, || container.logs(), begun);
+    wait_for("beginning", || container.logs(), begun);
     end(&container);
     assert_eq!(container.field("State.Running"), "false");
     assert!(history.complete().is_empty(), "it was too fast\n{}", container.logs());

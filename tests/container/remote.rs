@@ -13,7 +13,7 @@ use fixtures::stage::inside;
 use fixtures::tree::Tree;
 
 use crate::engine;
-use crate::stand::{TICK, wait_for_complete};
+use crate::stand::wait_for_complete;
 
 pub(crate) const SSHD: &str = "backup_manager_test_sshd";
 
@@ -78,7 +78,7 @@ fn a_host_on_the_compose_network_is_backed_up_as_soon_as_it_is_up() {
     let project = Project::new(engine, "bm-remote", folder.path(), Some(&changes));
     // The host is down at first; this is reported and ends nothing.
     let container = project.up(&["backup_manager"], &name);
-    container.wait_for_log("root@source", 60);
+    container.wait_for_log("root@source");
     assert_eq!(container.field("State.Running"), "true", "{}", container.logs());
     let container = project.up(&[], &name);
     let history = History::new(&folder.join("backups"), "my_backups");
@@ -109,7 +109,7 @@ fn a_host_on_the_compose_network_is_backed_up_as_soon_as_it_is_up() {
     let newest = History::new(&backups, "my_backup").newest();
     let kept = fs::read(inside(&newest, "/srv/source/folder/large".as_ref())).unwrap();
     assert!(kept == fs::read(source.join("folder/large")).unwrap());
-    container.wait_for_log("nothing to do", TICK);
+    container.wait_for_log("nothing to do");
 
     // The image copies its program to the other container, and keeps what SFTP does not carry.
     fs::hard_link(source.join("file"), source.join("second name")).unwrap();

@@ -37,7 +37,7 @@ fn files_come_back_to_the_machine_and_a_new_version_goes_on_with_the_history() {
         folder.join("checkout").display()
     );
     let project = Project::new(engine, "bm-back", folder.path(), Some(&changes));
-    let up = || project.compose(&["up", "-d", "--build"]).patience(300).expect(0);
+    let up = || project.compose(&["up", "-d", "--build"]).expect(0);
     up();
     let exec = |words: &[&str]| {
         let exec = fixtures::docker::docker(&["exec", &name, "backup_manager"]);

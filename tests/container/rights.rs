@@ -9,7 +9,7 @@ use fixtures::stage::inside;
 use fixtures::tree::Tree;
 
 use crate::engine;
-use crate::stand::{Stand, TICK};
+use crate::stand::Stand;
 
 /// A read-only root file system.
 const READ_ONLY: [&str; 3] = ["--read-only", "--tmpfs", "/tmp"];
@@ -88,7 +88,7 @@ fn without_any_capability_it_says_what_it_cannot_read_and_goes_on() {
     fs::write(stand.source().join("public"), "for everyone").unwrap();
     let container = engine.start("bm-incapable", &stand.options(&["--cap-drop", "ALL"]));
     stand.wait_for_complete(1, &container);
-    container.wait_for_log("exit code 3", 30);
+    container.wait_for_log("exit code 3");
     let logs = container.logs();
     for said in ["(CHOWN)", "(MKNOD)", "secret"] {
         assert!(logs.contains(said), "nothing about {said} in:\n{logs}");
@@ -132,7 +132,7 @@ fn puid_and_pgid_are_whom_everything_runs_as() {
     let done = stand.run_now(&container);
     assert!([0, 3].contains(&done.code), "{}", done.said());
     assert_eq!(of(stand.history().newest()), (1_234, 5_678));
-    container.wait_for_log("PUID", TICK);
+    container.wait_for_log("PUID");
 }
 
 #[test]

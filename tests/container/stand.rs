@@ -3,14 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use fixtures::docker::{Container, wait_for};
+use fixtures::docker::Container;
 use fixtures::history::History;
+use fixtures::patience::wait_for;
 use fixtures::run::Done;
 use fixtures::scratch::Scratch;
 use fixtures::stage::PREFIX;
-
-/// The longest time until a tick of the crontab, on a busy machine, seconds.
-pub(crate) const TICK: u64 = 100;
 
 /// Folders on the host.
 pub(crate) struct Stand {
@@ -75,7 +73,6 @@ pub(crate) fn wait_for_complete(history: &History, count: usize, container: &Con
     let what = format!("snapshot number {count}");
     wait_for(
         &what,
-        TICK,
         || container.logs(),
         || {
             let complete = history.complete();

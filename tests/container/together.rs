@@ -6,17 +6,18 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use fixtures::docker::{Container, Engine, wait_for};
+use fixtures::docker::{Container, Engine};
 use fixtures::fingerprint::{Fingerprint, assert_untouched};
 use fixtures::history::{History, hours_ago};
 use fixtures::judge::Judge;
 use fixtures::need;
+use fixtures::patience::wait_for;
 use fixtures::run::Run;
 use fixtures::stage::inside;
 use fixtures::tree::Tree;
 
 use crate::engine;
-use crate::stand::{Stand, TICK, wait_for_complete};
+use crate::stand::{Stand, wait_for_complete};
 
 /// The message of a run that finds another one at work.
 const BUSY: &str = "another run of this job is at work";
@@ -66,7 +67,7 @@ fn wait_for_begun(history: &History, story: impl Fn() -> String) {
     let begun = || {
         history.incomplete().iter().any(|top| large(top).is_ok_and(|file| file.len() > 1_000_000))
     };
-    wait_for("beginning", TICK, story, begun);
+    wait_for("beginning", story, begun);
 }
 
 /// `backup_manager WORDS…` in a container.
@@ -81,19 +82,17 @@ fn two(engine: &Engine, stand: &Stand, name: &str) -> [Container; 2] {
     let start = |which: &str| engine.start(&format!("{name}-{which}"), &stand.options(&SLOW));
     let [one, other] = ["one", "other"].map(start);
     for container in [&one, &other] {
-        container.wait_for_log("line 1, next at", 30);
+        container.wait_for_log("line 1, next at");
     }
     // Both must know it before the next minute starts.
     let second =
         || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() % 60;
-    wait_for("begin of a minute", TICK, String::new, || second() < 40);
+    wait_for("begin of a minute", String::new, || second() < 40);
     fs::write(stand.folder.join("config/crontab"), "* * * * * backup_manager run\n")
         .expect("written");
     let found = |container: &Container| container.logs().contains(BUSY);
     let story = || format!("{}\n---\n{}", one.logs(), other.logs());
-    wait_for("container that finds the other at work", TICK, story, || {
-        found(&one) || found(&other)
-    });
+    wait_for("container that finds the other at work", story, || found(&one) || found(&other));
     if found(&one) { [other, one] } else { [one, other] }
 }
 
@@ -108,7 +107,7 @@ fn of_two_services_of_one_prefix_one_is_at_work_and_the_other_says_so() {
     wait_for_complete(&stand.history(), 2, &at_work);
     assert_eq!(stand.history().complete().len(), 2);
     // A line of the summary of a snapshot.
-    at_work.wait_for_log("  saved ", 30);
+    at_work.wait_for_log("  saved ");
     assert!(!waiting.logs().contains("  saved "), "{}", waiting.logs());
     assert_whole(&stand, &waiting);
     assert_untouched(&older, &before);
@@ -132,7 +131,7 @@ fn when_the_container_at_work_is_killed_the_other_one_resumes() {
     let begun = folder(&left[0]);
     wait_for_complete(&history, 2, &waiting);
     assert_eq!(folder(&history.newest()), begun, "it began anew\n{}", waiting.logs());
-    waiting.wait_for_log("from the interrupted run", 30);
+    waiting.wait_for_log("from the interrupted run");
     assert_whole(&stand, &waiting);
     assert_untouched(&older, &before);
 }

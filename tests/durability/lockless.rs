@@ -128,7 +128,7 @@ fn of_several_that_find_a_lease_that_was_left_one_at_a_time_takes_over() {
     let mut killed = begun(&stage);
     killed.signal(Signal::KILL);
     killed.wait().assert_code(137);
-    let all: Vec<_> = (0..8).map(|_| stage.run().patience(180).start()).collect();
+    let all: Vec<_> = (0..8).map(|_| stage.run().start()).collect();
     let said: Vec<_> = all.into_iter().map(|run| run.wait().assert_code(0).said()).collect();
     let busy = said.iter().filter(|said| said.contains(BUSY)).count();
     assert!(busy < said.len(), "{said:#?}");

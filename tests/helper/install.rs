@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use fixtures::docker::wait_for;
 use fixtures::judge::Judge;
 use fixtures::need;
 use fixtures::need::Missing;
+use fixtures::patience::wait_for;
 use fixtures::proxy::Proxy;
 use fixtures::run::Run;
 use fixtures::sshd::{Plan, Sshd, Subsystem};
@@ -249,7 +249,6 @@ fn an_upload_that_is_cut_leaves_nothing_and_the_next_run_tries_again() {
         assert!([0, 1].contains(&done.code), "{}", done.said());
         wait_for(
             "end of the script",
-            20,
             || format!("{:?}", host.names()),
             || host.names().is_empty() || host.names() == BTreeSet::from([copy(&host.stage)]),
         );

@@ -39,7 +39,7 @@ fn restore(server: &Sshd, stage: &Stage, lie: &str, times: usize) -> Run {
     let words = format!("python3 {} {lie} {times} {} {BIN}", script.display(), count.display());
     let run = server.known_to(stage.look("restore")).env("REMOTE_HELPER", words);
     let run = run.set("to", format!("test:{}", stage.beside("back").display()));
-    let run = run.set("answer-timeout-s", "3").set("sftp-channels", "1").patience(120);
+    let run = run.set("answer-timeout-s", "3").set("sftp-channels", "1");
     run.arg(&stage.source).arg("--delete")
 }
 

@@ -25,7 +25,7 @@ fn checkout() -> &'static Path {
 fn pack(tree: &Path, arch: &str, version: &str, out: &Path, kind: &str) -> Run {
     let script = checkout().join("deploy/packages/build.sh");
     let run = Run::new("bash").arg(script).arg(tree).arg(arch).arg(version).arg(out).arg(kind);
-    run.env("SOURCE_DATE_EPOCH", "1700000000").env("PACKAGE_LEVEL", "0").patience(300)
+    run.env("SOURCE_DATE_EPOCH", "1700000000").env("PACKAGE_LEVEL", "0")
 }
 
 /// The package of this kind for `arch` in the output of `make dist`.
@@ -237,6 +237,6 @@ fn an_rpm_is_installed_upgraded_and_removed_in_a_fresh_container() {
         RUN apt-get update && apt-get install -y --no-install-recommends rpm && rm -rf /var/lib/apt/lists/*\n";
     fs::write(folder.join("Dockerfile"), dockerfile).unwrap();
     let image = "backup_manager_test_rpm";
-    docker(&["build", "-q", "-t", image]).arg(folder.path()).patience(300).expect(0);
+    docker(&["build", "-q", "-t", image]).arg(folder.path()).expect(0);
     installed_upgraded_removed(image, &RPM);
 }

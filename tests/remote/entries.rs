@@ -108,7 +108,7 @@ fn five_hundred_folders_deep_is_no_problem() {
     let tree = Tree::new().file(format!("{deep}/bottom"), "deep down").folder(&deep).mode(0o750);
     let stage = Stage::with(BIN, &tree);
     for _ in 0..2 {
-        server.reached_by(stage.run()).patience(180).expect(0);
+        server.reached_by(stage.run()).expect(0);
         let copy = stage.inside(&stage.history().newest());
         assert_eq!(Judge::remote().differences(&stage.source, &copy), Vec::<String>::new());
     }
@@ -177,7 +177,7 @@ fn pipes_and_sockets_are_kept_and_never_opened() {
     let stage = Stage::with(BIN, &tree.file("file", "1"));
     for _ in 0..2 {
         // Opening a fifo would block forever.
-        server.reached_by(stage.run()).patience(20).expect(0);
+        server.reached_by(stage.run()).expect(0);
         stage.assert_newest_is_source(Judge::remote());
     }
     stage.assert_linked("pipe 0");
@@ -293,7 +293,7 @@ fn many_long_symlinks_at_the_end_of_long_paths_do_not_stop_the_line() {
     });
     let stage = Stage::with(BIN, &tree);
     let run = server.reached_by(stage.run()).set("answer-timeout-s", "15");
-    let done = run.patience(180).expect(0);
+    let done = run.expect(0);
     assert!(!done.said().contains("lost"), "{}", done.said());
     let copy = stage.inside(&stage.history().newest());
     assert_eq!(Judge::remote().differences(&stage.source, &copy), Vec::<String>::new());

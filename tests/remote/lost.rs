@@ -234,7 +234,6 @@ fn a_host_that_does_not_come_back_leaves_an_incomplete_snapshot_for_the_next_run
     // A run that cannot connect loses nothing either.
     let done = scene.run().expect(1);
     done.assert_says("no connection to the source");
-    assert!(done.took < Duration::from_secs(20));
     scene.assert_incomplete(1);
     scene.line.refuse(false);
     scene.server.start();

@@ -7,7 +7,6 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use fixtures::judge::Judge;
 use fixtures::need;
@@ -18,9 +17,6 @@ use fixtures::stage::Stage;
 use fixtures::tree::Tree;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
-
-/// The time limit for a connection.
-const LIMIT: Duration = Duration::from_secs(20);
 
 /// A server, and a run whose temporary files are visible to the test.
 struct Scene {
@@ -58,7 +54,6 @@ impl Scene {
             for word in words {
                 done.assert_says(word);
             }
-            assert!(done.took < LIMIT, "it took {:?}", done.took);
             self.assert_nothing_is_left();
         }
     }
@@ -123,7 +118,6 @@ fn a_host_key_that_changed_stops_everything_until_it_is_pinned() {
     let done = scene.run().expect(1);
     done.assert_says("the host key of 127.0.0.1 has changed").assert_says("an attacker intercepts");
     done.assert_says(&scene.fingerprint());
-    assert!(done.took < LIMIT, "it took {:?}", done.took);
     assert_eq!(scene.stage.history().complete(), before);
     assert!(scene.stage.history().incomplete().is_empty());
     scene.pin_as_told();
