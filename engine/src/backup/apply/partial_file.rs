@@ -15,6 +15,10 @@ pub(crate) const WORTH_MARKING: u64 = 1 << 20;
 /// Bytes per read when a run reads a partial file again.
 const CHUNK: usize = 1 << 20;
 
+/// Bytes that are written before the disk starts to store them. Otherwise the kernel collects gigabytes, the disk idles while the
+/// source sends, and the run waits for the disk at its end: 1 GiB over loopback took 6.2 s instead of 5.5.
+const STORE_AFTER: u64 = 8 << 20;
+
 /// A file that is being written.
 pub(crate) struct Writing {
     file: File,
@@ -30,6 +34,8 @@ pub(crate) struct Writing {
     taken_up: u64,
     /// Bytes of it that are holes which this run left.
     holes: u64,
+    /// Bytes from its start that the disk stores or has been asked to store.
+    sent_to_disk: u64,
 }
 
 impl Writing {
@@ -51,6 +57,7 @@ impl Writing {
             marked: false,
             taken_up: 0,
             holes: 0,
+            sent_to_disk: 0,
         }
     }
 
@@ -107,6 +114,7 @@ impl Writing {
             marked,
             taken_up,
             holes: 0,
+            sent_to_disk: length,
         }))
     }
 
@@ -120,7 +128,22 @@ impl Writing {
         self.length += bytes.len() as u64;
         self.ends_in_hole = false;
         self.mark_if_due();
+        self.start_to_store();
         Ok(())
+    }
+
+    /// Asks the disk to store what was written, and does not wait for it. For pages that are not stored yet,
+    /// `POSIX_FADV_DONTNEED` does what `sync_file_range(2)` does with `SYNC_FILE_RANGE_WRITE`.
+    fn start_to_store(&mut self) {
+        let waiting = self.length - self.sent_to_disk;
+        if let Some(waiting) = std::num::NonZeroU64::new(waiting)
+            && waiting.get() >= STORE_AFTER
+        {
+            let (from, advice) = (self.sent_to_disk, rustix::fs::Advice::DontNeed);
+            // The disk stores it later where this fails.
+            let _ = rustix::fs::fadvise(&self.file, from, Some(waiting), advice);
+            self.sent_to_disk = self.length;
+        }
     }
 
     /// Writes the next bytes, which the source took from the base.
