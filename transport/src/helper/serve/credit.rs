@@ -36,6 +36,16 @@ impl Credit {
         Ok(())
     }
 
+    /// Takes `bytes` if there is credit. Returns whether it did.
+    pub(crate) fn take_now(&self, bytes: usize) -> bool {
+        let mut state = lock(&self.state);
+        let now = state.bytes > 0 && !state.ended;
+        if now {
+            state.bytes -= i64::try_from(bytes).unwrap_or(i64::MAX);
+        }
+        now
+    }
+
     /// Adds what the near end has taken.
     pub(crate) fn add(&self, bytes: u64) {
         let mut state = lock(&self.state);

@@ -21,8 +21,11 @@ const TOGETHER: usize = 64 * 1024;
 #[derive(Default)]
 pub(crate) struct Outbox {
     waiting: Mutex<Waiting>,
-    /// Notified when there is something to write, or room for more.
-    changed: Condvar,
+    /// Notified when there is something to write and the writer waits for it. A notification without a receiver is a
+    /// system call all the same, and there are several messages for each small file.
+    filled: Condvar,
+    /// Notified when there is room and senders wait for it.
+    emptied: Condvar,
 }
 
 #[derive(Default)]
@@ -30,6 +33,10 @@ struct Waiting {
     answers: Queue,
     content: Queue,
     ended: bool,
+    /// The writer waits for something to write.
+    writer_waits: bool,
+    /// Senders that wait for room.
+    senders_wait: usize,
 }
 
 impl Waiting {
@@ -93,7 +100,7 @@ impl Outbox {
         self.queue(frame, |waiting| &mut waiting.content, CONTENT)
     }
 
-    /// Queues a message about the content of a file whose frame is made, like [`Outbox::content`].
+    /// Queues messages about the content of a file whose frames are made, like [`Outbox::content`].
     ///
     /// # Errors
     /// [`Ended`].
@@ -109,20 +116,25 @@ impl Outbox {
     ) -> Result<(), Ended> {
         let mut waiting = lock(&self.waiting);
         while !waiting.ended && queue(&mut waiting).bytes >= most {
-            waiting = unpoisoned(self.changed.wait(waiting));
+            waiting.senders_wait += 1;
+            waiting = unpoisoned(self.emptied.wait(waiting));
+            waiting.senders_wait -= 1;
         }
         if waiting.ended {
             return Err(Ended);
         }
         queue(&mut waiting).push(frame);
-        self.changed.notify_all();
+        if waiting.writer_waits {
+            self.filled.notify_one();
+        }
         Ok(())
     }
 
     /// Ends all waiting: the connection is gone.
     pub(crate) fn end(&self) {
         lock(&self.waiting).ended = true;
-        self.changed.notify_all();
+        self.filled.notify_all();
+        self.emptied.notify_all();
     }
 
     /// Writes what waits, until the connection has ended.
@@ -148,13 +160,17 @@ impl Outbox {
                 bytes.extend_from_slice(&frame);
             }
             if !bytes.is_empty() {
-                self.changed.notify_all();
+                if waiting.senders_wait > 0 {
+                    self.emptied.notify_all();
+                }
                 return Some(bytes);
             }
             if waiting.ended {
                 return None;
             }
-            waiting = unpoisoned(self.changed.wait(waiting));
+            waiting.writer_waits = true;
+            waiting = unpoisoned(self.filled.wait(waiting));
+            waiting.writer_waits = false;
         }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) fn send(
     thread_local! {
         static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
     }
-    let mut sink = Content { reply: reply.clone() };
+    let mut sink = Content::new(reply.clone());
     let after = match source.open_at_any_offset(folder, wanted) {
         Ok(Opened::Wanted(mut file, opened)) => BUFFER.with_borrow_mut(|buffer| {
             let mut into = |piece: Piece<'_>| match piece {

@@ -195,7 +195,7 @@ impl Requests {
                 let kind = if file.size() < LARGE { Kind::SmallFile } else { Kind::LargeFile };
                 let wanted = file.wanted().ok_or(NO_NAME)?;
                 self.on_folder(number, folder, kind, move |source, folders, folder, reply| {
-                    let sink = Box::new(Content { reply: reply.clone() });
+                    let sink = Box::new(Content::new(reply.clone()));
                     match folders.open(folder, source) {
                         Ok(folder) => source.fetch(&folder, vec![wanted], sink),
                         Err(error) => reply.answer(&Answer::Read(Err((&error).into()))),

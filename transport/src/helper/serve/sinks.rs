@@ -12,13 +12,19 @@ use engine::source::{ContentSink, ListSink};
 use crate::helper::protocol::CONTENT_MAX;
 use crate::helper::protocol::entry::{SentEntry, SentMeta};
 use crate::helper::protocol::error::SentError;
-use crate::helper::protocol::frame::append;
+use crate::helper::protocol::frame::{TooLong, append};
 use crate::helper::protocol::message::Answer;
 use crate::helper::serve::credit::Credit;
 use crate::helper::serve::outbox::{Ended, Outbox};
 
 /// Bytes of entries after which a message is full. One entry more must still fit into a frame.
 const FULL: usize = 48 * 1024;
+
+/// Bytes of messages about one file after which they are sent.
+const TOGETHER: usize = 16 * 1024;
+
+/// Bytes of a message about the content of a file besides the content: its frame, or the metadata of the file.
+const AROUND: usize = 128;
 
 /// The way to the near end, shared by all requests.
 #[derive(Default)]
@@ -141,24 +147,51 @@ impl ListSink for Listing {
 
 /// Sends the content of one file.
 pub(crate) struct Content {
-    pub(crate) reply: Reply,
+    reply: Reply,
+    /// Messages that are sent together: all of a small file.
+    held: Vec<u8>,
 }
 
 impl Content {
-    fn send(&self, answer: &Answer, bytes: &[u8]) -> Result<(), Ended> {
-        self.reply.line.contents.take(bytes.len())?;
-        self.reply.line.outbox.content(self.reply.number, answer, bytes)
+    /// Answers the request of `reply`.
+    pub(crate) fn new(reply: Reply) -> Self {
+        Self { reply, held: Vec::new() }
+    }
+
+    fn send(&mut self, answer: &Answer, bytes: &[u8]) -> Result<(), Ended> {
+        // The near end allows more when it has what is held here.
+        if !self.reply.line.contents.take_now(bytes.len()) {
+            self.flush()?;
+            self.reply.line.contents.take(bytes.len())?;
+        }
+        self.hold(answer, bytes)?;
+        if self.held.len() >= TOGETHER { self.flush() } else { Ok(()) }
+    }
+
+    fn hold(&mut self, answer: &Answer, bytes: &[u8]) -> Result<(), Ended> {
+        self.held.reserve_exact(bytes.len() + AROUND);
+        append(&mut self.held, self.reply.number, answer, bytes).map_err(|TooLong| Ended)
+    }
+
+    fn flush(&mut self) -> Result<(), Ended> {
+        match std::mem::take(&mut self.held) {
+            none if none.is_empty() => Ok(()),
+            frames => self.reply.line.outbox.framed_content(frames),
+        }
     }
 }
 
 impl ContentSink for Content {
     fn data(&mut self, _: usize, bytes: &[u8]) -> ControlFlow<()> {
-        let mut parts = bytes.chunks(CONTENT_MAX);
-        parts.try_for_each(|part| self.reply.wanted(self.send(&Answer::Data, part)))
+        bytes.chunks(CONTENT_MAX).try_for_each(|part| {
+            let sent = self.send(&Answer::Data, part);
+            self.reply.wanted(sent)
+        })
     }
 
     fn hole(&mut self, _: usize, length: u64) -> ControlFlow<()> {
-        self.reply.wanted(self.send(&Answer::Hole(length), &[]))
+        let sent = self.send(&Answer::Hole(length), &[]);
+        self.reply.wanted(sent)
     }
 
     /// The far end has no base.
@@ -170,8 +203,8 @@ impl ContentSink for Content {
 
     fn file_end(&mut self, _: usize, after: Result<Meta, SourceError>) {
         let after = after.as_ref().map(SentMeta::from).map_err(SentError::from);
-        // Behind the content of the file, in the same queue.
-        let _ = self.reply.line.outbox.content(self.reply.number, &Answer::Read(after), &[]);
+        // Behind the content of the file, in the same queue. An error means that the connection has ended.
+        let _ = self.hold(&Answer::Read(after), &[]).and_then(|()| self.flush());
     }
 
     fn end(self: Box<Self>) {}
