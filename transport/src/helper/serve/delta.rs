@@ -10,6 +10,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use engine::source::Wanted;
 use engine::threads::lock;
@@ -30,6 +31,9 @@ use crate::local::read::Opened;
 /// Bytes and chunks of a file after which their sums are sent.
 const TOGETHER: u64 = 4 << 20;
 const CHUNKS: usize = 256;
+
+/// How long the far end is silent while it hashes what the near end has of a file.
+const SILENCE: Duration = if cfg!(test) { Duration::ZERO } else { Duration::from_secs(1) };
 
 /// The files of a channel that are sent as differences.
 #[derive(Default)]
@@ -97,6 +101,8 @@ struct Reading {
     hash: ContentDigest,
     /// What the near end has of it already, which is only hashed.
     stored: Option<Chunker>,
+    /// When the near end was last told that the work goes on.
+    told: Instant,
     /// `None` when all sums were sent.
     rest: Option<Chunker>,
 }
@@ -244,6 +250,7 @@ impl Delta {
             self.send_part(reading, &part)?;
         } else if reading.stored.is_some() {
             reading.hash_stored()?;
+            self.tell_that_it_goes_on(reading)?;
         } else if reading.rest.is_some() {
             self.send_chunks(reading)?;
         } else if is_last {
@@ -274,8 +281,25 @@ impl Delta {
             file,
             hash: method.begin(),
             stored: (from > 0).then(|| chunker(0, from.min(meta.size))),
+            told: Instant::now(),
             rest: Some(chunker(from, meta.size)),
         })
+    }
+
+    /// Sends a message without chunks now and then, as long as there are none to send: the near end takes a silent far
+    /// end for a lost one. Without credit it does not.
+    fn tell_that_it_goes_on(&self, reading: &mut Reading) -> Result<(), End> {
+        if reading.told.elapsed() < SILENCE {
+            return Ok(());
+        }
+        reading.told = Instant::now();
+        let mut frame = Vec::new();
+        append(&mut frame, self.number(), &Answer::Chunks(Vec::new()), &[])
+            .map_err(|_| End::Line)?;
+        match self.reply.line.contents.take_now(frame.len()) {
+            true => Ok(self.reply.line.outbox.framed_content(frame)?),
+            false => Ok(()),
+        }
     }
 
     /// Sends the next chunks, or the hash after the last one.

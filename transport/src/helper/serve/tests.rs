@@ -332,6 +332,22 @@ fn the_chunks_of_a_file_are_listed_and_its_parts_sent() {
 }
 
 #[test]
+fn a_far_end_that_hashes_what_the_near_end_has_sends_chunks_without_any() {
+    let scratch = tempfile::tempdir().unwrap();
+    let top = scratch.path().canonicalize().unwrap();
+    let content = vec![7; 13 << 20];
+    fs::write(top.join("file"), &content).unwrap();
+    let mut near = Near::greeted(&[]);
+    delta_of(&mut near, &top, 12 << 20);
+    let mut empty = 0;
+    while matches!(near.next(), (_, Answer::Chunks(chunks), _) if chunks.is_empty()) {
+        empty += 1;
+    }
+    assert!(empty >= 3, "{empty}");
+    near.end().unwrap();
+}
+
+#[test]
 fn a_delta_that_is_not_wanted_any_more_ends() {
     let scratch = tempfile::tempdir().unwrap();
     let top = scratch.path().canonicalize().unwrap();

@@ -152,6 +152,9 @@ mod tests {
         assert!(rules(10).chunks(&[(0, [0; 16])]).is_err());
         assert!(rules(1 << 30).chunks(&[(1 << 20, [0; 16])]).is_err());
         assert!(rules(10).hole(11).is_err() && rules(10).hole(0).is_err());
+        // A far end that still hashes what this end has.
+        let mut hashing = rules(10);
+        assert!(hashing.chunks(&[]).is_ok() && hashing.undivided().is_ok());
         let mut begun = rules(10);
         assert!(begun.undivided().is_ok() && begun.hole(1).is_ok() && begun.undivided().is_err());
         let mut ended = rules(10);
