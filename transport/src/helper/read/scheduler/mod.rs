@@ -1,6 +1,7 @@
 //! Holds what is requested and not answered, and distributes it over the channels.
 
 mod deltas;
+mod flood;
 mod listings;
 mod ranges;
 #[cfg(test)]
@@ -18,7 +19,7 @@ use engine::SourceError;
 use engine::entry::Meta;
 use engine::source::{ContentSink, Wanted};
 
-use crate::delivery::{ContentPart, Delivery, LISTINGS, ListingPart, QUEUED, Unwanted};
+use crate::delivery::{ContentPart, Delivery, ListingPart, QUEUED, Unwanted};
 use crate::helper::protocol::message::{Answer, Request};
 use crate::helper::protocol::{CONNECTION, frame};
 use crate::helper::read::asked::Asked;
@@ -32,16 +33,6 @@ use crate::helper::read::service::{Greeting, Helper};
 use crate::ssh::framing::Violation;
 use crate::ssh::outbox::Outbox;
 use crate::ssh::scheduler::Scheduler;
-
-/// Bytes of listings and of contents that may wait for the sinks before this end stops reading. It bounds the memory,
-/// also of holes and of what takes more memory here than on the line. What a correct far end may still send fits below it: eight
-/// channels have windows of 512 KiB for listings, and an entry takes up to four times its bytes on the line. Otherwise
-/// contents, for which listings may wait, would not be read.
-const LISTINGS_HARD: usize = 4 * LISTINGS;
-const CONTENTS_HARD: usize = QUEUED + (12 << 20);
-
-/// Bytes of chunks and parts that may wait for the thread that builds files before this end stops reading.
-const EVENTS_HARD: usize = 8 << 20;
 
 /// The round trip from which a host counts as far away, and the value while it is unknown.
 const FAR: Duration = Duration::from_millis(10);
@@ -73,6 +64,8 @@ pub(crate) struct HelperScheduler {
     waiting: VecDeque<Purpose>,
     round_trip: Duration,
     progressed: bool,
+    /// The own disk was behind when that was last looked at.
+    was_behind: bool,
     lost: Option<String>,
 }
 
@@ -101,6 +94,7 @@ impl HelperScheduler {
             waiting: VecDeque::new(),
             round_trip: UNKNOWN,
             progressed: false,
+            was_behind: false,
             lost: None,
         }
     }
@@ -416,6 +410,7 @@ impl Scheduler for HelperScheduler {
     }
 
     fn pump(&mut self) -> io::Result<()> {
+        self.excuse_silence();
         self.delivery.flush();
         let most = self.under_way.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(QUEUED);
         let waiting = self.delivery.backlog.bytes.load(Ordering::Relaxed);
@@ -436,14 +431,11 @@ impl Scheduler for HelperScheduler {
     }
 
     fn is_flooded(&self, _: usize) -> bool {
-        let waits = &self.delivery.backlog;
-        waits.listings.load(Ordering::Relaxed) > LISTINGS_HARD
-            || waits.bytes.load(Ordering::Relaxed) > CONTENTS_HARD
-            || waits.events.load(Ordering::Relaxed) > EVENTS_HARD
+        self.has_too_much()
     }
 
     fn stalled(&self, now: Instant, limit: Duration) -> bool {
-        self.channels.iter().any(|channel| channel.stalled(now, limit))
+        !self.may_have_missed() && self.channels.iter().any(|channel| channel.stalled(now, limit))
     }
 
     fn progressed(&mut self) -> bool {

@@ -11,7 +11,9 @@ use engine::entry::{Batch, Entry, Kind, ListedEntry};
 use engine::source::ListSink;
 use tokio::sync::mpsc::unbounded_channel;
 
+use super::flood::{CONTENTS_HARD, LISTINGS_HARD};
 use super::*;
+use crate::delivery::LISTINGS;
 use crate::helper::protocol::entry::{SentEntry, SentMeta};
 use crate::helper::protocol::error::SentError;
 use crate::helper::read::delta::worker;
@@ -281,5 +283,33 @@ fn contents_are_overdue_also_when_listings_are_used_up() {
     near.scheduler.delivery.unproven = 0;
     near.pump();
     assert!(near.scheduler.stalled(later(), limit), "it may send both");
+    near.end();
+}
+
+#[test]
+fn a_far_end_from_which_a_slow_disk_lets_nothing_be_read_is_not_silent() {
+    let limit = Duration::from_secs(60);
+    let mut near = Near::new();
+    near.fetch(100, 100);
+    let waits = Arc::clone(&near.scheduler.delivery.backlog);
+    let later = Instant::now() + 2 * limit;
+    assert!(near.scheduler.stalled(later, limit));
+    waits.bytes.store(CONTENTS_HARD + 1, Ordering::Relaxed);
+    assert!(near.scheduler.is_flooded(0) && !near.scheduler.stalled(later, limit));
+    near.pump();
+    assert!(!near.scheduler.stalled(later, limit));
+    // It has the whole time again when this end reads again.
+    waits.bytes.store(0, Ordering::Relaxed);
+    let end = Instant::now();
+    assert!(!near.scheduler.stalled(later, limit));
+    near.pump();
+    assert!(!near.scheduler.is_flooded(0) && !near.scheduler.stalled(end + limit, limit));
+    assert!(near.scheduler.stalled(Instant::now() + 2 * limit, limit));
+    // Listings may wait for contents, which never come while nothing is read.
+    waits.listings.store(LISTINGS_HARD + 1, Ordering::Relaxed);
+    near.pump();
+    assert!(near.scheduler.is_flooded(0));
+    assert!(near.scheduler.stalled(Instant::now() + 2 * limit, limit));
+    waits.listings.store(0, Ordering::Relaxed);
     near.end();
 }
