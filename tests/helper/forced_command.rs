@@ -51,9 +51,11 @@ fn the_key_reads_its_folders_and_no_others() {
     let done = run().expect(0);
     assert!(!done.said().contains(OVER_SFTP), "{}", done.said());
     stage.assert_newest_is_source(Judge::plain());
-    for source in [other.clone(), stage.source.join("way out"), "/etc".into()] {
+    let above = stage.source.parent().unwrap().to_owned();
+    for source in [other.clone(), stage.source.join("way out"), "/etc".into(), above] {
         let asked = run().set("srcs-to-backup", &source).set("backup-name-prefix", "other");
-        asked.expect(1).assert_says("was started with --root for other folders");
+        let refused = asked.expect(1);
+        refused.assert_says("was started with --root for other folders; add --root with this one");
     }
     // Followed symlinks end at the border of the roots, where the kernel has Landlock.
     let followed = run().rsync(&["-L"]).done();

@@ -302,8 +302,12 @@ impl SourceError {
             Self::UntrustedLink(link) => Self::UntrustedLink(link.clone()),
             Self::Lost(why) => Self::Lost(why.clone()),
             Self::Unreadable { action, error } => {
-                let same = error.raw_os_error().map(io::Error::from_raw_os_error);
-                Self::Unreadable { action, error: same.unwrap_or_else(|| error.kind().into()) }
+                let error = match (error.raw_os_error(), error.get_ref()) {
+                    (Some(errno), _) => io::Error::from_raw_os_error(errno),
+                    (None, Some(said)) => io::Error::new(error.kind(), said.to_string()),
+                    (None, None) => error.kind().into(),
+                };
+                Self::Unreadable { action, error }
             }
         }
     }
