@@ -259,3 +259,17 @@ fn words_it_does_not_know_are_usage_errors() {
     Run::new(BIN).arg("run").arg("--help").expect(0).assert_says("Examples");
     Run::new(BIN).arg("--version").expect(0);
 }
+
+#[test]
+fn a_mistyped_word_for_the_helper_is_no_command() {
+    let stage = stage();
+    for (word, meant) in [("instal", "install"), ("Auto", "auto"), ("of", "off")] {
+        let run = stage.run().set("remote-src-host", "nas").set("remote-helper", word);
+        refused(&stage, &run, &[&format!("there is no {word}; did you mean {meant}?")]);
+    }
+    // A path and several words are a command, and so is a word that resembles none.
+    for command in ["./instal", "sudo instal", "backup_manager"] {
+        let run = stage.look("list").env("REMOTE_SRC_HOST", "nas").env("REMOTE_HELPER", command);
+        run.env("SRCS_TO_BACKUP", &stage.source).expect(0);
+    }
+}

@@ -189,8 +189,23 @@ pub(crate) fn remote_helper(raw: &Raw) -> Checked<RemoteHelper> {
         "install" => Ok(RemoteHelper::Install),
         "off" => Ok(RemoteHelper::Off),
         line if line.contains(['\n', '\r']) => wrong("a command is one line".to_owned()),
-        line => Ok(RemoteHelper::Command(line.to_owned())),
+        line => match HELPERS.iter().find(|word| is_misspelt(line, word)) {
+            Some(word) => wrong(format!(
+                "there is no {}; did you mean {word}? Write the path of a command of that name",
+                shown(line.as_bytes())
+            )),
+            None => Ok(RemoteHelper::Command(line.to_owned())),
+        },
     }
+}
+
+/// The values of `REMOTE_HELPER` that are no command.
+const HELPERS: [&str; 3] = ["auto", "install", "off"];
+
+/// Whether a single word is nearly `known`. A longer word may have more wrong letters. A path is a command.
+fn is_misspelt(word: &str, known: &str) -> bool {
+    let distance = strsim::osa_distance(&word.to_lowercase(), known);
+    !word.contains(['/', ' ', '\t']) && distance <= known.len() / 3
 }
 
 pub(crate) fn percent(raw: &Raw) -> Checked<f64> {
