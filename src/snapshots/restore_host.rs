@@ -61,6 +61,14 @@ pub(crate) fn address(text: &[u8], port: Option<u16>) -> Result<Address, BadAddr
     text.parse::<Address>()?.with(None, port)
 }
 
+/// Formats the user and the host of an address in the form that `--to` accepts before the colon.
+pub(crate) fn account(address: &Address) -> String {
+    let user = address.user().map_or_else(String::new, |user| format!("{user}@"));
+    let host = address.host();
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    format!("{user}{host}")
+}
+
 impl RestoreHost {
     /// The folder `dir` on the host at `address`. If the job of `series` backs up that host, its ssh options
     /// apply here too, and also its user and port unless others are given.
@@ -116,10 +124,7 @@ impl RestoreHost {
 
     /// Formats a path on the host for messages, in the form that `--to` accepts.
     pub(crate) fn shown(&self, path: &[u8]) -> String {
-        let user = self.address.user().map_or_else(String::new, |user| format!("{user}@"));
-        let host = self.address.host();
-        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        format!("{user}{host}:{}", shown(path))
+        format!("{}:{}", account(&self.address), shown(path))
     }
 }
 

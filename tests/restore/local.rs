@@ -427,3 +427,15 @@ fn the_snapshot_is_taken_from_the_path_and_a_mistyped_one_is_recognised() {
     back(&[Path::new("lastest")]).in_folder(&stage.source).expect(0);
     assert_eq!(fs::read_to_string(stage.beside("back/lastest")).unwrap(), "x\n");
 }
+
+#[test]
+fn no_folder_is_made_for_paths_that_the_snapshot_does_not_have() {
+    let stage = Stage::with(BIN, &Tree::new().file("file", "content").symlink("link", "file"));
+    stage.take();
+    for missing in ["none", "file/none", "link/none"] {
+        let run = to(&stage, "back").arg(stage.source.join(missing));
+        run.expect(2).assert_says("nothing was written");
+        assert!(!stage.beside("back").exists(), "{missing}");
+    }
+    to(&stage, "back").arg(stage.source.join("link")).expect(0);
+}

@@ -2,6 +2,7 @@
 
 mod delete;
 mod local;
+mod of_hosts;
 mod refused;
 mod remote;
 mod remote_lost;

@@ -28,10 +28,29 @@ use crate::fs::access::own_umask;
 use crate::monitor::context::Context;
 use crate::repository::Repository;
 use crate::repository::records::report_file::report;
-use crate::restore::request::names;
+use crate::restore::request::{RequestedPath, names};
+use crate::restore::walk::read_snapshot::has;
 use crate::restore::walk::shared_inodes::Sizes;
 use crate::restore::walk::{RestoreWalk, shared_inodes};
 use crate::snapshot::name::SnapshotName;
+
+/// Checks that a snapshot has all entries of `landing`. A caller that creates the target does so first.
+///
+/// # Errors
+/// It lacks one, or cannot be read.
+pub fn require_all(
+    (repository, snapshot): (&Repository, &SnapshotName),
+    landing: &Landing,
+) -> Result<(), RestoreError> {
+    let _stays = repository.lock_for_reading(snapshot)?;
+    let (top, kept) = (repository.top(snapshot)?, repository.kept(snapshot)?);
+    for item in &landing.items {
+        if !is_sound(&item.inside) || !has(&top, &kept, item)? {
+            return Err(no_such_path(snapshot, item));
+        }
+    }
+    Ok(())
+}
 
 /// Restores the entries of `landing` from a snapshot to `target`, and reports each action to `sink`.
 ///
@@ -51,9 +70,7 @@ pub fn restore<T: Target>(
     let walk = RestoreWalk::new((repository, snapshot), target, options, context, sink)?;
     for item in items {
         if !is_sound(&item.inside) || walk.find(item)?.is_none() {
-            let (snapshot, path) =
-                (snapshot.to_string(), crate::entry::escape::shown(&item.inside));
-            return Err(RestoreError::NoSuchPath { snapshot, path });
+            return Err(no_such_path(snapshot, item));
         }
     }
     let report = report(repository, snapshot);
@@ -74,6 +91,11 @@ pub fn restore<T: Target>(
         Err(error) => Err(RestoreError::Target(error)),
         Ok(()) => Ok(walk.counts()),
     }
+}
+
+fn no_such_path(snapshot: &SnapshotName, item: &RequestedPath) -> RestoreError {
+    let (snapshot, path) = (snapshot.to_string(), crate::entry::escape::shown(&item.inside));
+    RestoreError::NoSuchPath { snapshot, path }
 }
 
 /// Whether all names of a path are valid entry names; `..` is not.

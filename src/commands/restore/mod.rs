@@ -1,6 +1,7 @@
 //! `restore [SNAPSHOT] [PATH…] --to DIR | --to user@host:DIR | --in-place`: restores files and folders from a
 //! snapshot.
 
+mod on_host;
 pub(crate) mod words;
 mod work;
 
@@ -45,7 +46,8 @@ DIR can be on another machine: user@host:DIR. There, a DIR without a leading sla
 Where that machine has backup_manager (REMOTE_HELPER), everything comes back as in a folder of this one. Otherwise SFTP \
 carries whole seconds only, and no extended attributes, ACLs, fifos, sockets and devices; those are listed.
 
-With --in-place everything is restored to its original path.
+With --in-place everything is restored to its original path on this machine. A snapshot of a remote host is refused (exit \
+code 2): --to HOST:/ brings it back to that host, --to DIR to this machine.
 
 An entry that exists and is equal is not written again, so a restore can be repeated after an interruption. An entry \
 that exists and differs stays and is listed (exit code 3), unless --overwrite says otherwise. A folder that exists gets \
@@ -78,7 +80,7 @@ pub(crate) struct Args {
     /// Port of that machine's sshd, unless ssh's configuration has it
     #[arg(long, value_name = "PORT", requires = "to")]
     ssh_port: Option<u16>,
-    /// Restore to where it came from; asks first
+    /// Restore to where it came from on this machine; asks first. For a remote source write --to HOST:/
     #[arg(long, group = "place")]
     in_place: bool,
     /// Restore in place also to a folder that is not the one that was backed up, but has its path
@@ -207,6 +209,7 @@ fn prepare(args: Args) -> Result<Work, Exit> {
         TargetArgs::Folder(_) | TargetArgs::Host(..) => below_a_folder(&paths, &roots),
         TargetArgs::InPlace => {
             let report = series.catalog.report(&name);
+            on_host::refuse(series, &name, report.as_ref(), &paths)?;
             in_place(&paths, &roots, &|path| resolve(path, report.as_ref(), accept_replaced))
         }
     };

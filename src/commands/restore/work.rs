@@ -14,9 +14,9 @@ use engine::restore::Landing;
 use engine::restore::Overwrite;
 use engine::restore::PreviewTarget;
 use engine::restore::Target;
-use engine::restore::restore;
 use engine::restore::{LocalTarget, PlaceError};
 use engine::restore::{RestoreError, RestoreOptions};
+use engine::restore::{require_all, restore};
 use engine::{Progress, Silent};
 use transport::remote_target::{RemoteTarget, TargetError};
 
@@ -93,6 +93,10 @@ impl Work {
     }
 
     pub(super) fn done(&self, stop: &Arc<Stop>) -> Exit {
+        // No folder is made for paths that the snapshot does not have.
+        if let Err(error) = require_all((&self.catalog, &self.snapshot), &self.landing) {
+            return self.failed(&error);
+        }
         let top = match &self.place {
             RestoreDestination::Folder(path) => path.as_path(),
             RestoreDestination::InPlace => Path::new("/"),

@@ -15,12 +15,42 @@ use crate::fs::lookup::held;
 use crate::fs::metadata::fake_super;
 use crate::fs::metadata::xattrs;
 use crate::fs::metadata::xattrs::XattrSelection;
+use crate::repository::records::sidecar::Sidecar;
 use crate::restore::request::{RequestedPath, RestoreError};
 use crate::restore::targets::Target;
 use crate::restore::walk::RestoreWalk;
 
 /// The restore reads all attributes of the snapshot.
 const ALL: XattrSelection = XattrSelection { xattrs: true, acls: true };
+
+/// Whether the snapshot below `top` has an item.
+pub(crate) fn has(top: &Dir, kept: &Sidecar, item: &RequestedPath) -> Result<bool, RestoreError> {
+    let place = place_of(&item.inside);
+    let chain = place.chain();
+    let broken = |error| broken(item, &error);
+    let Some((last, above)) = chain[1..].split_last() else { return Ok(true) };
+    let Some(dir) = folder_of(top, above).map_err(broken)? else { return Ok(false) };
+    let parent = above.last().map_or_else(|| TreePath::top(None), Arc::clone);
+    let records = kept.load(&parent).map_err(broken)?;
+    Ok(held(&dir, last.name(), &records, ALL).map_err(broken)?.is_some())
+}
+
+/// Opens the folder at the end of `chain`, if it is there.
+fn folder_of(top: &Dir, chain: &[Arc<TreePath>]) -> io::Result<Option<Dir>> {
+    let mut dir = top.try_clone()?;
+    for name in chain {
+        dir = match dir.child(name.name()) {
+            Err(error) if is_absent(&error) => return Ok(None),
+            opened => opened?,
+        };
+    }
+    Ok(Some(dir))
+}
+
+fn broken(item: &RequestedPath, error: &io::Error) -> RestoreError {
+    let what = crate::entry::escape::shown(&item.inside);
+    RestoreError::Target(io::Error::other(format!("cannot read {what}: {error}")))
+}
 
 impl<T: Target> RestoreWalk<'_, T> {
     /// Looks up an item in the snapshot. Returns its name there and its metadata.
@@ -30,20 +60,11 @@ impl<T: Target> RestoreWalk<'_, T> {
     ) -> Result<Option<(CString, StoredEntry)>, RestoreError> {
         let place = place_of(&item.inside);
         let chain = place.chain();
-        let broken = |error| {
-            let what = crate::entry::escape::shown(&item.inside);
-            RestoreError::Target(io::Error::other(format!("cannot read {what}: {error}")))
-        };
+        let broken = |error| broken(item, &error);
         let Some((last, above)) = chain[1..].split_last() else {
             return self.own(&place, None).map(|held| Some((c"".to_owned(), held))).map_err(broken);
         };
-        let mut dir = self.snapshot.try_clone().map_err(broken)?;
-        for name in above {
-            dir = match dir.child(name.name()) {
-                Err(error) if is_absent(&error) => return Ok(None),
-                opened => opened.map_err(broken)?,
-            };
-        }
+        let Some(dir) = folder_of(&self.snapshot, above).map_err(broken)? else { return Ok(None) };
         let parent = above.last().map_or_else(|| TreePath::top(None), Arc::clone);
         let records = self.kept.load(&parent).map_err(broken)?;
         let found = self.look(&dir, &parent, last.name(), &records).map_err(broken)?;
