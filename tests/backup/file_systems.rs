@@ -274,6 +274,20 @@ fn what_an_interrupted_run_left_of_a_file_that_is_shorter_now_makes_room_for_the
     stage.assert_newest_is_source(Judge::strict());
 }
 
+/// The file that is created next gets the number of the inode that was removed. With 20 names, the name that was left is hardly the
+/// first one, for which the file is created.
+#[test]
+fn what_an_interrupted_run_left_under_a_name_of_a_hard_linked_file_is_not_taken_for_that_file() {
+    need!(need::root());
+    let disk = need!(LoopFs::ext4(32));
+    let stage = Stage::with(BIN, &Tree::new()).backups_in(&disk.path().join("backups"));
+    big_file(&stage.source.join("left"), 64 << 20, 1);
+    stage.run().expect(1).assert_says("no space left");
+    stage.sh("echo short >name0; for i in $(seq 18); do ln name0 name$i; done; ln -f name0 left");
+    stage.run().expect(0);
+    stage.assert_newest_is_source(Judge::strict());
+}
+
 /// For a file that is not on disk yet, xfs reserves several blocks; a sync releases them.
 #[test]
 fn a_disk_that_is_full_of_what_is_only_in_memory_is_synced_and_filled_further() {

@@ -110,13 +110,9 @@ impl Stage {
         let local = || LocalSource::new(XattrSelection { xattrs: false, acls: false });
         let outcome = match kind {
             Kind::AtOnce => run(&job, None, || Ok(Arc::new(local())), Accept::default(), &context),
-            Kind::Later => run(
-                &job,
-                None,
-                || Ok(Arc::new(Later(Arc::new(local())))),
-                Accept::default(),
-                &context,
-            ),
+            Kind::Later => {
+                run(&job, None, || Ok(Arc::new(Later::new(local()))), Accept::default(), &context)
+            }
         };
         let completed = match outcome.expect("a run") {
             Outcome::Completed(report) => Some(report),

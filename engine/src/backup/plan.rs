@@ -224,6 +224,11 @@ pub(crate) struct Planned<'a> {
 }
 
 impl Planned<'_> {
+    /// The same plan after the entry that an interrupted run left was removed.
+    pub(crate) fn without_left(&self) -> Self {
+        Self { entry: self.entry, base: self.base.clone(), here: None, step: self.step }
+    }
+
     /// Whether the snapshot will hold another inode than the base, according to the plan.
     pub(crate) fn is_apart(&self) -> bool {
         let id = |held: &Option<StoredEntry>| held.as_ref().and_then(|held| held.meta.id);

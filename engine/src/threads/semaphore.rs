@@ -51,6 +51,13 @@ impl Semaphore {
         Permit { semaphore: Arc::clone(self), permits }
     }
 
+    /// Takes `permits` permits at once, also beyond the number of permits. For a thread that must not wait because others can
+    /// return permits only after it has gone on.
+    pub fn acquire_at_once(self: &Arc<Self>, permits: u64) -> Permit {
+        lock(&self.state).taken += permits;
+        Permit { semaphore: Arc::clone(self), permits }
+    }
+
     /// Waits until no permit is held, and takes all.
     pub fn acquire_alone(self: &Arc<Self>) -> Permit {
         let mut state = lock(&self.state);

@@ -129,7 +129,9 @@ impl<S: Source> SnapshotWriter<S> {
             let mut done = Batched::default();
             let outcome = self.grouped(&folder, &handles, &source, item, &mut done)?;
             if let Applied::Fetch(item) = outcome {
-                self.fetch(&folder, &handles, &source, vec![item]);
+                // This may be the thread that receives all contents, on which the end of every other request depends.
+                // The memory of the waiting names has a bound of its own.
+                self.fetch(&folder, &handles, &source, vec![item], false);
             }
             self.walk.tally.add(&done, None);
             self.settle(&folder)?;

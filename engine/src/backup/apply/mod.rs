@@ -344,15 +344,17 @@ impl<S: Source> SnapshotWriter<S> {
         Ok(())
     }
 
-    /// Requests files from the source. The folder is not finished before they are stored.
+    /// Requests files from the source, and waits while many are requested, if `waits`. The folder is not finished before
+    /// they are stored.
     fn fetch(
         self: &Arc<Self>,
         folder: &Arc<WalkFolder<S::Folder>>,
         handles: &Arc<FolderHandles<S::Folder>>,
         source: &Arc<S::Folder>,
         items: Vec<PendingEntry>,
+        waits: bool,
     ) {
-        let in_flight = self.walk.in_flight(items.iter().map(|item| &item.entry));
+        let in_flight = self.walk.in_flight(items.iter().map(|item| &item.entry), waits);
         folder.expect(1);
         FileReceiver::new(self, folder, handles, source, items, in_flight).ask();
     }

@@ -252,8 +252,9 @@ impl Writing {
 
     /// Sets the length of a file that ends in a hole.
     fn end_hole(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.ends_in_hole) {
+        if self.ends_in_hole {
             self.file.set_len(self.length)?;
+            self.ends_in_hole = false;
         }
         Ok(())
     }

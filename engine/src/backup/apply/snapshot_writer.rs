@@ -159,6 +159,13 @@ pub(crate) struct WaitingName<F> {
 pub(crate) const OTHER_NAME: &str = "the destination would store it under another name";
 
 impl<S: Source> SnapshotWriter<S> {
+    /// Whether a file that an interrupted run left has no recorded hash although the file system can store one: that run did
+    /// not store it whole. A whole one is the last good copy if the source's file cannot be read.
+    fn is_incomplete(&self, here: &Dir, name: &CStr) -> bool {
+        let recorded = || here.open_file(name).and_then(|file| xattrs::recorded(&file));
+        self.metadata_writer.abilities.xattrs && recorded().is_ok_and(|hash| hash.is_none())
+    }
+
     pub(crate) fn new(
         walk: &Arc<WalkState<S>>,
         source: &Arc<S>,
@@ -257,11 +264,18 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
             if self.walk.halted() {
                 return;
             }
+            let mut planned = planned;
+            let without_left;
             if is_too_long(planned)
                 && let Some(here) = &handles.here
-                && let Err(error) = self.superfluous(folder, here, planned.entry.name)
+                && self.is_incomplete(here, planned.entry.name)
             {
-                return self.walk.fail(error);
+                if let Err(error) = self.superfluous(folder, here, planned.entry.name) {
+                    return self.walk.fail(error);
+                }
+                // A file that is created next may get the number of its inode.
+                without_left = planned.without_left();
+                planned = &without_left;
             }
             if self.walk.is_full() {
                 continue;
@@ -289,7 +303,7 @@ impl<S: Source> PlanSink<S> for SnapshotWriter<S> {
         add(&self.walk.set.context.progress.linked, done.counts.linked);
         add(&self.walk.set.context.progress.bytes, settled);
         if !wanted.is_empty() && !self.walk.is_full() {
-            self.fetch(folder, handles, source, wanted);
+            self.fetch(folder, handles, source, wanted, true);
         }
     }
 

@@ -274,8 +274,12 @@ impl<S: Source> FileReceiver<S> {
     }
 
     /// The current description of a file that changed since it was listed. A source that answers at once is asked again,
-    /// for attributes too. For a source that answers later, `after` from the open handle is all there is.
+    /// for attributes too. For a source that answers later, `after` from the open handle is all there is. It has no
+    /// attributes, and another inode may have others: its ACL may admit fewer users.
     fn described_again(&self, listed: &Entry, after: &Meta) -> Result<Entry, SourceError> {
+        if self.walk.later() && self.walk.asked().any() && after.id != listed.meta.id {
+            return Err(SourceError::Replaced);
+        }
         if self.walk.later() {
             return Ok(Entry { meta: after.clone(), ..listed.clone() });
         }

@@ -167,50 +167,34 @@ impl<W> Groups<W> {
         let Asks { id, meta, name, bytes } = asks;
         let state = &mut *self.state();
         let is_much = self.make.is_some() && state.waiting + bytes > WAITING;
-        match state.slots.get_mut(&id).filter(|slot| slot.is(meta)) {
-            None => {
-                if let Some(leader) = state.follow_away(id, meta) {
-                    return Role::Follow(leader, name);
-                }
-                // A new inode, or a reused inode number whose earlier names may be elsewhere.
-                let (version, left) = (version_of(meta), meta.links.saturating_sub(1));
-                let new = Pending { version, waiting: Vec::new(), bytes: 0, left };
-                match state.put(id, Slot::Pending(new)) {
-                    Some(Slot::Pending(before)) if is_much => {
-                        drop(state.put(id, Slot::Pending(before)));
-                        Role::Apart(name)
-                    }
-                    Some(Slot::Pending(Pending { mut waiting, bytes: before, .. })) => {
-                        // The thread that stores the leader serves the waiting names, so they stay
-                        // with it.
-                        waiting.push(name);
-                        state.waiting += bytes;
-                        let bytes = before + bytes;
-                        drop(
-                            state.put(id, Slot::Pending(Pending { version, waiting, bytes, left })),
-                        );
-                        Role::Wait
-                    }
-                    _ => Role::Lead(name),
-                }
-            }
+        match state.slots.get_mut(&id) {
+            Some(Slot::Pending(_)) if is_much => Role::Apart(name),
+            // A name of another inode, which has this number now, waits too: the thread that stores the leader serves
+            // all waiting names. Then it asks again, and leads.
             Some(Slot::Pending(pending)) => {
-                if is_much {
-                    return Role::Apart(name);
-                }
                 pending.left = pending.left.saturating_sub(1);
                 pending.waiting.push(name);
                 pending.bytes += bytes;
                 state.waiting += bytes;
                 Role::Wait
             }
-            Some(Slot::Stored { leader, left, .. }) => {
+            Some(Slot::Stored { version, leader, left }) if *version == version_of(meta) => {
                 *left = left.saturating_sub(1);
                 let leader = leader.clone();
                 if *left == 0 {
                     drop(state.take(id));
                 }
                 Role::Follow(leader, name)
+            }
+            _ => {
+                if let Some(leader) = state.follow_away(id, meta) {
+                    return Role::Follow(leader, name);
+                }
+                // A new inode, or a reused inode number whose earlier names may be elsewhere.
+                let (version, left) = (version_of(meta), meta.links.saturating_sub(1));
+                let new = Pending { version, waiting: Vec::new(), bytes: 0, left };
+                drop(state.put(id, Slot::Pending(new)));
+                Role::Lead(name)
             }
         }
     }
@@ -327,6 +311,19 @@ mod tests {
         assert!(groups.lead(ID, leader()).is_empty());
         assert!(matches!(ask(&groups, ID, &inode(2), "new"), Role::Lead("new")));
         assert!(matches!(ask(&groups, ID, &inode(1), "old too"), Role::Wait));
+    }
+
+    #[test]
+    fn a_name_of_an_inode_that_took_the_number_while_the_earlier_one_was_read_follows_no_other_inode()
+     {
+        let groups = Groups::unbounded();
+        assert!(matches!(ask(&groups, ID, &inode(1), "old"), Role::Lead("old")));
+        assert!(matches!(ask(&groups, ID, &inode(2), "new"), Role::Wait));
+        assert_eq!(groups.lead(ID, leader()), ["new"]);
+        assert!(matches!(ask(&groups, ID, &inode(2), "new"), Role::Lead("new")));
+        assert!(matches!(ask(&groups, ID, &inode(2), "new too"), Role::Wait));
+        assert_eq!(groups.lead(ID, leader()), ["new too"]);
+        assert!(matches!(ask(&groups, ID, &inode(2), "new too"), Role::Follow(..)));
     }
 
     #[test]

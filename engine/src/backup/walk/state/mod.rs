@@ -226,16 +226,20 @@ impl<S: Source> WalkState<S> {
         self.source.answers() != Answers::AtOnce
     }
 
-    /// Takes permits to request files with these entries, and waits until they are free. Attributes count as further
-    /// files: few files can have much of them. `None` for a source that answers at once.
+    /// Takes permits to request files with these entries, and waits until they are free, if `waits`. Attributes count as
+    /// further files: few files can have much of them. `None` for a source that answers at once.
     pub(crate) fn in_flight<'a>(
         &self,
         files: impl Iterator<Item = &'a Entry>,
+        waits: bool,
     ) -> Option<InFlight<S::Folder>> {
         let attributes = |entry: &Entry| entry.extra.as_ref().map_or(0, |extra| extra.bytes());
         let permits = || files.map(|entry| 1 + (attributes(entry) / A_FILE) as u64).sum();
-        self.later()
-            .then(|| InFlight { _pass: self.gate.acquire(permits()), _hold: self.queue.hold() })
+        let pass = || match waits {
+            true => self.gate.acquire(permits()),
+            false => self.gate.acquire_at_once(permits()),
+        };
+        self.later().then(|| InFlight { _pass: pass(), _hold: self.queue.hold() })
     }
 
     /// Queues a task that carries `name` in `folder` forward. The folder waits for the task.
