@@ -160,10 +160,41 @@ fn text(finding: &DoctorFinding, several: bool, palette: Palette, width: Option<
     };
     let fix = finding.fix.as_ref().map(|fix| {
         let line = format!("        to fix it: {fix}\n");
-        if fix.contains("backup_manager ") { line } else { wrap::prose(&line, width) }
+        if holds_command(fix) { line } else { wrap::prose(&line, width) }
     });
     let word = palette.paint(style, word);
     let (check, found) = (finding.check, &finding.found);
-    let line = wrap::prose(&format!("{word}  {check:<12}  {job}{found}\n"), width);
+    let line = format!("{word}  {check:<12}  {job}{found}\n");
+    let line = match (line.find(KEY_LINE), width) {
+        // What is copied has a line of its own.
+        (Some(at), Some(_)) => {
+            wrap::prose(&format!("{}\n", line[..at].trim_end()), width) + &line[at..]
+        }
+        _ => wrap::prose(&line, width),
+    };
     line + &fix.unwrap_or_default()
+}
+
+/// How a line for `authorized_keys` begins.
+const KEY_LINE: &str = "command=\"";
+
+/// Whether a correction has a command to copy, which a terminal must not get in pieces.
+fn holds_command(fix: &str) -> bool {
+    const PARTS: [&str; 14] = [
+        "backup_manager ",
+        "ssh-",
+        "echo ",
+        "chmod ",
+        "chown ",
+        "mkdir ",
+        "mount -",
+        "sudo ",
+        "rm -",
+        "touch -",
+        "timedatectl ",
+        "docker ",
+        " && ",
+        " >> ",
+    ];
+    PARTS.iter().any(|part| fix.contains(part))
 }

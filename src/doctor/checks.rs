@@ -19,7 +19,7 @@ use engine::repository::Sources;
 use engine::repository::{DestinationReport, examine};
 use rustix::process::geteuid;
 use transport::remote::{RemoteHelper, RemoteSource};
-use transport::remote_target::look_for_writing_helper;
+use transport::remote_target::{HelperPlace, look_for_helper_place, look_for_writing_helper};
 use transport::ssh::connect::user_entry::{Account, account, ssh_folder};
 
 use crate::config::bounded;
@@ -145,7 +145,7 @@ pub(crate) fn sources(job: &NamedJob, stop: &Arc<Stop>) -> Vec<DoctorFinding> {
             let mut found = way(host, connected.as_deref());
             found.extend(roots(job, &source));
             found.extend(restores(job, host, connected.as_deref(), stop));
-            found.extend(key_lines(host, &job.job.layout));
+            found.extend(key_lines(job, host, connected.as_deref(), stop));
             found
         }
         Err(error) => vec![unreached(error)],
@@ -230,13 +230,37 @@ fn restores(
     })
 }
 
+/// What to do first on a host that has no helper.
+const PUT: &str =
+    "after backup_manager was put into a folder in the PATH of that user, such as /usr/local/bin: ";
+
+/// What to do where the key has a forced command already, which hides where the helper is.
+const KEEP: &str = "with the program that the line of the present key names: ";
+
 /// The lines for the host with which a key can read the sources of this job, or restore into them, and nothing else.
-fn key_lines(host: &Remote, layout: &Layout) -> Vec<DoctorFinding> {
-    let program = match &host.helper {
+fn key_lines(
+    job: &NamedJob,
+    host: &Remote,
+    source: Option<&RemoteSource>,
+    stop: &Arc<Stop>,
+) -> Vec<DoctorFinding> {
+    let own = || "backup_manager".to_owned();
+    let (program, first) = match &host.helper {
         RemoteHelper::Off => return Vec::new(),
-        RemoteHelper::Auto | RemoteHelper::Install => "backup_manager",
-        RemoteHelper::Command(command) => command,
+        RemoteHelper::Command(command) => (command.clone(), ""),
+        RemoteHelper::Auto | RemoteHelper::Install => {
+            let (install, stop) = (host.helper == RemoteHelper::Install, Arc::clone(stop));
+            let options = options(host, &job.wanted);
+            match look_for_helper_place(&host.address, &options, install, move || stop.asked()) {
+                HelperPlace::Program(program) => (program, ""),
+                HelperPlace::Unknown if matches!(source, Some(RemoteSource::Helper(_))) => {
+                    (own(), KEEP)
+                }
+                HelperPlace::Unknown | HelperPlace::Missing => (own(), PUT),
+            }
+        }
     };
+    let layout: &Layout = &job.job.layout;
     let quoted = |path: PathBuf| format!(" --root {}", shell::word(path.as_os_str().as_bytes()));
     let roots: String = layout.roots().into_iter().map(|(path, _)| quoted(path)).collect();
     let line = |serve: &str| {
@@ -248,13 +272,13 @@ fn key_lines(host: &Remote, layout: &Layout) -> Vec<DoctorFinding> {
         DoctorFinding::good(
             "key",
             format!(
-                "a key that can read these sources and nothing else has this in front of it in ~/.ssh/authorized_keys of the host: {reads}"
+                "{first}a key that can read these sources and nothing else has this in front of it in ~/.ssh/authorized_keys of the host: {reads}"
             ),
         ),
         DoctorFinding::good(
             "restore key",
             format!(
-                "another key, which can restore into these folders, or into others that you name with --root, and nowhere else, has this in front of it there: {restores}"
+                "{first}another key, which can restore into these folders, or into others that you name with --root, and nowhere else, has this in front of it there: {restores}"
             ),
         ),
     ]

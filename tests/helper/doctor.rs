@@ -9,6 +9,7 @@ use fixtures::sshd::{Sshd, Subsystem};
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
 
+use crate::install::{Host, copy, program};
 use crate::{BIN, OVER_SFTP, run};
 
 /// What a key for reading refuses.
@@ -73,4 +74,63 @@ fn the_printed_lines_limit_a_key_to_reading_and_another_to_restores() {
     refused.assert_says("was started with --root for other folders");
     assert!(!stage.beside("elsewhere").exists());
     doctor(&stage, &server, BIN).assert_says("everything comes back");
+}
+
+/// `doctor` for a host to which this program may copy itself.
+fn of_host(host: &Host, helper: &str) -> Done {
+    let doctor = host.stage.look("doctor").set("srcs-to-backup", &host.stage.source);
+    let doctor = host.server.reached_by(doctor).program(&program(&host.stage));
+    doctor.env("REMOTE_HELPER", helper).expect(0)
+}
+
+#[test]
+fn the_lines_start_the_helper_where_the_host_has_it() {
+    let host = need!(Host::new());
+    let first = "after backup_manager was put into a folder in the PATH of that user";
+    let none = of_host(&host, "auto");
+    assert_eq!(none.lines_with(first), 2, "{}", none.said());
+    none.assert_says("command=\"backup_manager serve --read-only --root ");
+    for (helper, name) in [("auto", "backup_manager-0.0.1-abc"), ("install", &copy(&host.stage))] {
+        if helper == "auto" {
+            host.put(name, format!("#!/bin/sh\nexec {BIN} \"$@\"\n"));
+        } else {
+            fs::remove_dir_all(host.folder()).expect("removed");
+            host.run().expect(0);
+        }
+        let said = of_host(&host, helper);
+        assert_eq!(said.lines_with(first), 0, "{}", said.said());
+        said.assert_says(&format!("command=\"~/.cache/backup_manager/{name} serve --root "));
+        // The line works as it is printed.
+        let key = fs::read_to_string(host.server.path("authorized")).expect("keys");
+        allow(&host.server, &said, "key        ");
+        let run = host.server.reached_by(host.stage.run()).env("REMOTE_HELPER", "auto");
+        let done = run.expect(0);
+        assert!(!done.said().contains(OVER_SFTP), "{}", done.said());
+        // That key starts nothing else, and what it starts is not known.
+        let said = of_host(&host, "auto");
+        assert_eq!(said.lines_with("with the program that the line of the present key names"), 2);
+        fs::write(host.server.path("authorized"), key).expect("written");
+    }
+}
+
+#[test]
+fn what_is_to_be_copied_stays_in_one_piece_on_a_terminal() {
+    let mut server = need!(Sshd::serving(Subsystem::Internal));
+    let stage = stage();
+    let doctor = |server: &Sshd| {
+        let doctor = stage.look("doctor").set("srcs-to-backup", &stage.source);
+        let run = server.reached_by(doctor).env("REMOTE_HELPER", BIN);
+        run.on_a_terminal().wait().said().replace('\r', "")
+    };
+    let source = stage.source.display();
+    let said = doctor(&server);
+    for line in ["serve --read-only", "serve"] {
+        let whole = format!("\ncommand=\"{BIN} {line} --root {source}\",restrict\n");
+        assert!(said.contains(&whole), "{whole}: {said}");
+    }
+    server.change_host_key();
+    let said = doctor(&server);
+    let fix = said.lines().find(|line| line.contains("to fix it: ") && line.contains("ssh-keygen"));
+    let fix = fix.unwrap_or_else(|| panic!("{said}"));
+    assert!(fix.contains(" && echo '") && fix.contains("known_hosts"), "{said}");
 }

@@ -94,7 +94,8 @@ impl Host {
     }
 }
 
-fn program(stage: &Stage) -> PathBuf {
+/// The program without debug information.
+pub(crate) fn program(stage: &Stage) -> PathBuf {
     stage.beside("program/bin/backup_manager")
 }
 
