@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use engine::source::Terms;
 
+use crate::helper::delta::{ALL_PARTS, FILES};
 use crate::helper::protocol::CONNECTION;
 use crate::helper::protocol::delta::SentPart;
 use crate::helper::protocol::frame::append;
@@ -104,6 +105,9 @@ struct Pending {
     idle: bool,
     /// Bytes that came after it was not wanted any more.
     unwanted: usize,
+    is_delta: bool,
+    /// The parts that were asked for and not answered.
+    parts: usize,
 }
 
 /// A channel.
@@ -120,6 +124,10 @@ pub(crate) struct HelperChannel {
     contents: Window,
     /// The ranges of files that were asked for and have no last answer.
     pub(crate) ranges: usize,
+    /// The deltas without their last answer, also those that are not wanted any more: the far end counts these too.
+    deltas: usize,
+    /// Their parts without an answer.
+    parts: usize,
     /// What holds for digests.
     terms: Option<Terms>,
 }
@@ -138,6 +146,8 @@ impl HelperChannel {
             listings: Window::new(LISTINGS),
             contents: Window::new(limit.min(CONTENTS)),
             ranges: 0,
+            deltas: 0,
+            parts: 0,
             terms: None,
         }
     }
@@ -157,9 +167,30 @@ impl HelperChannel {
         self.next = self.next.wrapping_add(1).max(CONNECTION + 1);
         let takes = Takes::from(purpose);
         self.expected[takes as usize] += 1;
-        self.pending.insert(number, Pending { purpose, takes, asked, idle: false, unwanted: 0 });
+        let (idle, is_delta) = (false, matches!(request, Request::Delta { .. }));
+        self.deltas += usize::from(is_delta);
+        let pending = Pending { purpose, takes, asked, idle, unwanted: 0, is_delta, parts: 0 };
+        self.pending.insert(number, pending);
         self.send(number, request);
         number
+    }
+
+    /// Whether the far end accepts one delta more.
+    pub(crate) fn takes_deltas(&self) -> bool {
+        self.deltas < FILES
+    }
+
+    /// Whether the far end accepts so many parts more.
+    pub(crate) fn takes_parts(&self, count: usize) -> bool {
+        self.parts + count <= ALL_PARTS
+    }
+
+    /// Records that a part of a request was answered.
+    pub(crate) fn part_answered(&mut self, request: u32) {
+        if let Some(pending) = self.pending.get_mut(&request).filter(|it| it.parts > 0) {
+            pending.parts -= 1;
+            self.parts -= 1;
+        }
     }
 
     /// Opens a root, which the caller asks for as `purpose`.
@@ -240,6 +271,9 @@ impl HelperChannel {
             Answer::Read(_) | Answer::Undivided => return Ok(true),
             _ => return Err(WRONG),
         }
+        if matches!(answer, Answer::Part(_)) {
+            self.part_answered(request);
+        }
         let Some(pending) = self.pending.get_mut(&request) else { return Ok(true) };
         pending.unwanted += bytes;
         match pending.unwanted > UNWANTED {
@@ -262,6 +296,10 @@ impl HelperChannel {
 
     /// Asks for parts of a file whose chunks were asked for.
     pub(crate) fn ask_parts(&mut self, request: u32, parts: Vec<SentPart>, last: bool) {
+        if let Some(pending) = self.pending.get_mut(&request) {
+            pending.parts += parts.len();
+            self.parts += parts.len();
+        }
         self.send(CONNECTION, &Request::Parts { request, parts, last });
     }
 
@@ -309,9 +347,10 @@ impl HelperChannel {
 
     /// Removes a request that has its last answer.
     pub(crate) fn answered(&mut self, number: u32) {
-        if let Some(pending) = self.pending.remove(&number).filter(|pending| !pending.idle) {
-            self.expected[pending.takes as usize] -= 1;
-        }
+        let Some(pending) = self.pending.remove(&number) else { return };
+        self.deltas -= usize::from(pending.is_delta);
+        self.parts -= pending.parts;
+        self.expected[pending.takes as usize] -= usize::from(!pending.idle);
     }
 
     /// The number of requests without their last answer.

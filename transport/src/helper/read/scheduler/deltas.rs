@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::helper::protocol::message::Answer;
-use crate::helper::read::channel::{Purpose, WRONG};
+use crate::helper::read::channel::{HelperChannel, Purpose, WRONG};
 use crate::helper::read::delta::rules::DeltaRules;
 use crate::helper::read::delta::{DeltaCommand, Event};
 use crate::helper::read::files::FileFetch;
+use crate::helper::read::folder::FolderHandle;
 use crate::helper::read::scheduler::{BAD_META, HelperScheduler};
 use crate::ssh::framing::Violation;
 
@@ -39,7 +40,10 @@ impl HelperScheduler {
                 let Some(file) = self.current(id, round) else { return };
                 let (folder, request) = (Arc::clone(&file.folder), file.delta_request(from, sums));
                 let left = file.size().saturating_sub(from);
-                let Some(number) = self.channel_for(Some(&folder), true) else { return };
+                let Some(number) = self.channel_for_delta(&folder) else {
+                    let ask = DeltaCommand::Ask { file: id, round, from, sums };
+                    return self.waiting_deltas.push_back(ask);
+                };
                 self.channels[number].open(&folder);
                 let asked = self.channels[number].ask(&request, Purpose::File(id));
                 if let Some(file) = self.files.get_mut(&id)
@@ -52,6 +56,15 @@ impl HelperScheduler {
             DeltaCommand::Parts { file: id, round, parts, last } => {
                 let Some(file) = self.current(id, round) else { return };
                 let Some((number, request)) = file.asked else { return };
+                let takes = |it: &HelperChannel| it.takes_parts(parts.len());
+                let earlier_waits = self.waiting_deltas.iter().any(
+                    |waiting| matches!(waiting, DeltaCommand::Parts { file, .. } if *file == id),
+                );
+                if earlier_waits || !self.channels.get(number).is_some_and(takes) {
+                    let parts = DeltaCommand::Parts { file: id, round, parts, last };
+                    return self.waiting_deltas.push_back(parts);
+                }
+                let Some(file) = self.files.get_mut(&id) else { return };
                 if let Some(rules) = file.delta.as_mut().and_then(|delta| delta.rules.as_mut()) {
                     rules.asked(&parts, last);
                 }
@@ -75,6 +88,20 @@ impl HelperScheduler {
         }
     }
 
+    /// The channel with the least work among those whose far end accepts one delta more.
+    fn channel_for_delta(&self, folder: &FolderHandle) -> Option<usize> {
+        let free = self.channels.iter().enumerate().filter(|(_, channel)| channel.takes_deltas());
+        let least = free.min_by_key(|(_, it)| (it.load(), !it.knows(folder.number)));
+        least.map(|(number, _)| number)
+    }
+
+    /// Sends what waits until the far ends have done with what is not wanted any more.
+    pub(super) fn pump_deltas(&mut self) {
+        for command in std::mem::take(&mut self.waiting_deltas) {
+            self.delta_command(command);
+        }
+    }
+
     /// The file, if `round` is that of this connection.
     fn current(&mut self, id: u64, round: u32) -> Option<&mut FileFetch> {
         let file = self.files.get_mut(&id)?;
@@ -91,6 +118,7 @@ impl HelperScheduler {
         (content, bytes): (&[u8], usize),
     ) -> Result<bool, Violation> {
         let Some(file) = self.files.get_mut(&id) else { return Err(WRONG) };
+        let asked = file.asked;
         let Some(rules) = file.delta.as_mut().and_then(|delta| delta.rules.as_mut()) else {
             return Err(WRONG);
         };
@@ -113,6 +141,9 @@ impl HelperScheduler {
             Answer::Part(runs) => {
                 self.channels[channel].read(bytes)?;
                 rules.part(&runs, content.len())?;
+                if let Some((number, request)) = asked {
+                    self.channels[number].part_answered(request);
+                }
                 self.delivery.backlog.bytes.fetch_add(content.len(), Ordering::Relaxed);
                 (Event::Part(id, runs, content.to_vec()), false)
             }
@@ -129,7 +160,7 @@ impl HelperScheduler {
             }
             _ => return Err(WRONG),
         };
-        let (asked, idle) = (file.asked, rules.is_idle());
+        let idle = rules.is_idle();
         if matches!(event, Event::Ended(..)) {
             self.files.remove(&id);
         }

@@ -25,7 +25,7 @@ use crate::helper::protocol::{CONNECTION, frame};
 use crate::helper::read::asked::Asked;
 use crate::helper::read::channel::{HelperChannel, Purpose, WRONG};
 use crate::helper::read::command::{Command, PendingQuery, Query};
-use crate::helper::read::delta::Event;
+use crate::helper::read::delta::{DeltaCommand, Event};
 use crate::helper::read::files::FileFetch;
 use crate::helper::read::folder::FolderHandle;
 use crate::helper::read::listing::{ENTRIES_MAX, FolderListing};
@@ -53,6 +53,8 @@ pub(crate) struct HelperScheduler {
     files: HashMap<u64, FileFetch>,
     /// The thread that builds files from those of the base.
     deltas: Sender<Event>,
+    /// What it asks for, as long as the far ends have too much of what is not wanted any more.
+    waiting_deltas: VecDeque<DeltaCommand>,
     /// The files that are fetched in ranges and of which some are to be requested.
     divided: VecDeque<u64>,
     /// Bytes of ranges that are requested and not delivered.
@@ -87,6 +89,7 @@ impl HelperScheduler {
             listings: HashMap::new(),
             files: HashMap::new(),
             deltas,
+            waiting_deltas: VecDeque::new(),
             divided: VecDeque::new(),
             ahead: 0,
             names: 0,
@@ -411,6 +414,7 @@ impl Scheduler for HelperScheduler {
 
     fn pump(&mut self) -> io::Result<()> {
         self.excuse_silence();
+        self.pump_deltas();
         self.delivery.flush();
         let most = self.under_way.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(QUEUED);
         let waiting = self.delivery.backlog.bytes.load(Ordering::Relaxed);
@@ -445,6 +449,7 @@ impl Scheduler for HelperScheduler {
     fn reset(&mut self, _: &str) {
         self.channels.clear();
         self.waiting.clear();
+        self.waiting_deltas.clear();
         self.listings.values_mut().for_each(FolderListing::interrupted);
         self.files.retain(|_, file| file.forget_requests());
         (self.divided, self.ahead) = (VecDeque::new(), 0);

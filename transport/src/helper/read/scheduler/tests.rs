@@ -1,6 +1,7 @@
 //! A near end with a far end that breaks the rules.
 
 use std::ffi::CStr;
+use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -8,12 +9,15 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 
 use engine::entry::{Batch, Entry, Kind, ListedEntry};
-use engine::source::ListSink;
+use engine::source::{BaseFile, ListSink};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::flood::{CONTENTS_HARD, LISTINGS_HARD};
 use super::*;
 use crate::delivery::LISTINGS;
+use crate::helper::delta::chunker::ChunkSize;
+use crate::helper::delta::sums::Key;
+use crate::helper::protocol::delta::{Origin, SentPart, SentSums};
 use crate::helper::protocol::entry::{SentEntry, SentMeta};
 use crate::helper::protocol::error::SentError;
 use crate::helper::read::delta::worker;
@@ -153,6 +157,85 @@ fn names(from: usize, count: usize) -> Answer {
         SentEntry::from(ListedEntry::from(&entry))
     };
     Answer::Batch((from..from + count).map(entry).collect())
+}
+
+/// A file of the base that cannot be opened: only the test asks for chunks and parts.
+#[derive(Debug)]
+struct Unopened;
+
+impl BaseFile for Unopened {
+    fn open(&self) -> io::Result<File> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Near {
+    /// Fetches a file as its differences. Returns its number.
+    fn fetch_delta(&mut self) -> u64 {
+        let meta = Meta { size: 1 << 30, allocated: 1 << 30, ..Meta::of(Kind::File) };
+        let entry = Entry { name: c"file".to_owned(), meta, extra: None };
+        let wanted = Wanted { entry, from: 0, again: false, base: Some(Arc::new(Unopened)) };
+        let sink = Box::new(Sink(self.to.clone()));
+        self.scheduler.command(Command::Fetch(Arc::clone(&self.root), vec![wanted], sink));
+        let file = self.scheduler.next_id;
+        let sums = SentSums { chunk: ChunkSize::of(0), key: Key::new([1; 32]), runs: false };
+        self.delta(DeltaCommand::Ask { file, round: 1, from: 0, sums });
+        file
+    }
+
+    fn delta(&mut self, command: DeltaCommand) {
+        self.scheduler.command(Command::Delta(command));
+        self.pump();
+    }
+
+    fn ask_parts(&mut self, file: u64, count: usize) {
+        let part = SentPart { offset: 0, length: 10, before: Vec::new(), behind: Vec::new() };
+        self.delta(DeltaCommand::Parts { file, round: 1, parts: vec![part; count], last: false });
+    }
+
+    fn channel(&self) -> &HelperChannel {
+        &self.scheduler.channels[0]
+    }
+}
+
+#[test]
+fn a_delta_that_is_not_wanted_any_more_counts_until_the_far_end_has_ended_it() {
+    let mut near = Near::new();
+    let files: Vec<u64> = (0..8).map(|_| near.fetch_delta()).collect();
+    near.delta(DeltaCommand::GiveUp { file: files[0], round: 1 });
+    assert_eq!(near.ends.recv(), Ok(End::File(None)));
+    let ninth = near.fetch_delta();
+    assert!(near.channel().purpose(FIRST + 8).is_err(), "the far end accepts eight");
+    near.receive(FIRST, &Answer::Read(Err(SentError::Vanished)), &[]).unwrap();
+    assert_eq!(near.channel().purpose(FIRST + 8).unwrap().0, Purpose::File(ninth));
+    // One that waits, and is not wanted before it could be asked for, is not.
+    let tenth = near.fetch_delta();
+    near.delta(DeltaCommand::GiveUp { file: tenth, round: 1 });
+    near.receive(FIRST + 1, &Answer::Read(Err(SentError::Vanished)), &[]).unwrap();
+    assert!(near.channel().purpose(FIRST + 9).is_err());
+    near.end();
+}
+
+#[test]
+fn parts_that_are_not_wanted_any_more_count_until_the_far_end_has_passed_over_them() {
+    let part = Answer::Part(vec![(Origin::Sent, 1)]);
+    let mut near = Near::new();
+    let files: Vec<u64> = (0..5).map(|_| near.fetch_delta()).collect();
+    files[..4].iter().for_each(|file| near.ask_parts(*file, 1024));
+    near.delta(DeltaCommand::GiveUp { file: files[0], round: 1 });
+    near.ask_parts(files[4], 2);
+    near.ask_parts(files[4], 1);
+    let sent = |near: &mut Near| near.receive(FIRST + 4, &part, &[0; 10]).is_ok();
+    // Room for one part is not enough for the two that come first.
+    near.receive(FIRST, &part, &[0; 10]).unwrap();
+    assert!(!sent(&mut near), "it was not asked for");
+    near.receive(FIRST + 1, &part, &[0; 10]).unwrap();
+    assert!((0..3).all(|_| sent(&mut near)) && !sent(&mut near));
+    near.ask_parts(files[4], 3);
+    assert!(!sent(&mut near), "it was not asked for");
+    near.receive(FIRST, &Answer::Read(Err(SentError::Vanished)), &[]).unwrap();
+    assert!((0..3).all(|_| sent(&mut near)));
+    near.end();
 }
 
 /// Sends an answer until it is refused. Returns how many were taken, and why the next one was not.
