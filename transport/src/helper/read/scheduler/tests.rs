@@ -144,7 +144,8 @@ impl Near {
         Ok(())
     }
 
-    fn end(self) {
+    fn end(mut self) {
+        self.scheduler.give_up("tested");
         drop(self.scheduler);
         self.threads.into_iter().for_each(|thread| thread.join().unwrap());
     }
