@@ -84,3 +84,38 @@ fn the_key_gives_no_shell_no_command_no_files_and_no_forwarding() {
     let output = ssh(&server, &["-tt"], &[]);
     assert!(output.stdout.is_empty(), "{output:?}");
 }
+
+#[test]
+fn a_restore_uses_another_key_by_an_option_of_rsync_or_a_host_of_ssh() {
+    let stage = Stage::with(BIN, &Tree::new().file("file", "content"));
+    let server = need!(confined(&stage));
+    server.reached_by(stage.run()).env("REMOTE_HELPER", "auto").expect(0);
+    let restored = stage.beside("restored");
+    fs::create_dir(&restored).unwrap();
+    let (key, public) = (server.path("stranger"), server.path("stranger.pub"));
+    let read_only = fs::read_to_string(server.path("authorized")).unwrap();
+    let line = format!("command=\"{BIN} serve --root {}\",restrict ", restored.display());
+    let both = read_only + &line + &fs::read_to_string(public).unwrap();
+    fs::write(server.path("authorized"), both).unwrap();
+    let named = format!(
+        "Host other\nHostName 127.0.0.1\nPort {}\nUser {}\nIdentityFile {}\n",
+        server.port(),
+        server.account(),
+        key.display()
+    );
+    server.write_config("user", &named);
+    let restore = |host: &str| {
+        let run = server.known_to(stage.look("restore")).env("REMOTE_HELPER", "auto");
+        let run = run.env("REMOTE_SRC_HOST", server.address());
+        let run = run.env("SRCS_TO_BACKUP", &stage.source).arg(stage.source.join("file"));
+        run.set("to", format!("{host}:{}", restored.display()))
+    };
+    let is_back = || fs::remove_file(restored.join("file")).is_ok();
+    restore("127.0.0.1").expect(1);
+    assert!(!is_back(), "the key of the job only reads");
+    let option = format!("{{\"-e\": \"ssh -i {}\"}}", key.display());
+    restore("127.0.0.1").env("RSYNC_DICT_PARAMS", option).expect(0);
+    assert!(is_back());
+    restore("other").expect(0);
+    assert!(is_back());
+}
