@@ -9,7 +9,7 @@ use fixtures::bulk::{big_file, big_tree, even_tree};
 use fixtures::fingerprint::{Fingerprint, assert_untouched};
 use fixtures::history::hours_ago;
 use fixtures::judge::Judge;
-use fixtures::loop_fs::LoopFs;
+use fixtures::loop_fs::{LoopFs, Mount};
 use fixtures::mutate::mutate;
 use fixtures::need;
 use fixtures::random_tree::{Spec, random_tree};
@@ -272,6 +272,26 @@ fn what_an_interrupted_run_left_of_a_file_that_is_shorter_now_makes_room_for_the
     big_file(&stage.source.join("a"), 1 << 20, 2);
     stage.run().expect(0);
     stage.assert_newest_is_source(Judge::strict());
+}
+
+#[test]
+fn on_a_full_disk_status_says_that_runs_fail_and_why() {
+    need!(need::root());
+    let stage = Stage::with(BIN, &Tree::new().file("small", "1"));
+    let at = stage.beside("disk");
+    let stage = stage.backups_in(&at.join("backups"));
+    std::fs::create_dir(&at).expect("a folder of the test");
+    let _disk = need!(Mount::tmpfs(&at));
+    stage.sh("mount -o remount,size=4m ../disk");
+    stage.take();
+    big_file(&stage.source.join("large"), 8 << 20, 1);
+    for failures in 1..=3 {
+        stage.run().expect(1).assert_says("no space left");
+        let status = stage.look("status").arg("--json").expect(0);
+        status.assert_says("\"outcome\": \"failed\"").assert_says("no space left");
+        status.assert_says(&format!("\"failures_in_a_row\": {failures}"));
+    }
+    stage.look("status").arg("--check").expect(1);
 }
 
 /// The file that is created next gets the number of the inode that was removed. With 20 names, the name that was left is hardly the

@@ -5,10 +5,11 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 
 use rustix::io::Errno;
 
-use crate::entry::{Meta, c_name};
+use crate::entry::{Kind, Meta, c_name};
 use crate::fs::dir::Dir;
 use crate::fs::temporary::unfinished_name;
 
@@ -104,6 +105,38 @@ pub(crate) fn write_whole(dir: &Dir, name: &str, content: &[u8]) -> io::Result<(
 /// Those of the system calls.
 pub(crate) fn write_soon(dir: &Dir, name: &str, content: &[u8]) -> io::Result<()> {
     replace(dir, name, content, |_| Ok(()))
+}
+
+/// Writes what a run must be able to say also on a full disk, like `write`, which is [`write_whole`] or [`write_soon`]. Where the
+/// disk has no room for another file, it overwrites the file in the blocks that it has: a power cut may then lose it.
+///
+/// # Errors
+/// Those of the system calls.
+pub(crate) fn write_even_if_full(
+    dir: &Dir,
+    name: &str,
+    content: &[u8],
+    write: fn(&Dir, &str, &[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    match write(dir, name, content) {
+        Err(error) if is_full(&error) => overwrite(dir, name, content).or(Err(error)),
+        written => written,
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+fn overwrite(dir: &Dir, name: &str, content: &[u8]) -> io::Result<()> {
+    let file = dir.open_to_write(&c_name(name)?)?;
+    let meta = crate::fs::metadata::stat::meta(&file)?;
+    if meta.kind != Kind::File || meta.links != 1 || meta.allocated < content.len() as u64 {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    file.write_all_at(content, 0)?;
+    file.set_len(content.len() as u64)?;
+    file.sync_all()
 }
 
 /// Writes `content` to a temporary file, calls `finish`, and renames the file to `name`.

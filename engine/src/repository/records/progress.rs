@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::entry::human::rfc3339;
 use crate::fs::dir::Dir;
-use crate::fs::small_file::write_soon;
+use crate::fs::small_file::{write_even_if_full, write_soon};
 use crate::monitor::{Phase, Progress};
 use crate::repository::backups_folder::Repository;
 use crate::repository::store::Store;
@@ -106,7 +106,8 @@ impl Tracker {
             copied: progress.copied.load(Relaxed),
             bytes_copied: progress.bytes_copied.load(Relaxed),
         };
-        write_soon(dir, &self.file, &serde_json::to_vec_pretty(&reached)?)
+        let content = serde_json::to_vec_pretty(&reached)?;
+        write_even_if_full(dir, &self.file, &content, write_soon)
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{self};
 
 use serde::{Deserialize, Serialize};
 
-use crate::fs::small_file::write_whole;
+use crate::fs::small_file::{write_even_if_full, write_whole};
 use crate::monitor::event::Stuck;
 use crate::repository::backups_folder::Repository;
 use crate::repository::store::Store;
@@ -59,5 +59,5 @@ pub(crate) fn store_status(
     } else if status.outcome == "stopped" {
         status.failures_in_a_row = before.map_or(0, |before| before.failures_in_a_row);
     }
-    write_whole(&dir, &file, &serde_json::to_vec_pretty(&status)?)
+    write_even_if_full(&dir, &file, &serde_json::to_vec_pretty(&status)?, write_whole)
 }
