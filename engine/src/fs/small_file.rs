@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use crate::entry::{Kind, Meta, c_name};
 use crate::fs::dir::Dir;
+use crate::fs::refusal::says_full;
 use crate::fs::temporary::unfinished_name;
 
 /// Creates a private folder if it is missing. If root creates it in another user's folder, that
@@ -119,20 +120,16 @@ pub(crate) fn write_even_if_full(
     write: fn(&Dir, &str, &[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     match write(dir, name, content) {
-        Err(error) if is_full(&error) => overwrite(dir, name, content).or(Err(error)),
+        Err(error) if says_full(&error) => overwrite(dir, name, content).or(Err(error)),
         written => written,
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn overwrite(dir: &Dir, name: &str, content: &[u8]) -> io::Result<()> {
     let file = dir.open_to_write(&c_name(name)?)?;
     let meta = crate::fs::metadata::stat::meta(&file)?;
     if meta.kind != Kind::File || meta.links != 1 || meta.allocated < content.len() as u64 {
-        return Err(io::ErrorKind::StorageFull.into());
+        return Err(Errno::NOSPC.into());
     }
     file.write_all_at(content, 0)?;
     file.set_len(content.len() as u64)?;

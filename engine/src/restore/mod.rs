@@ -34,7 +34,8 @@ use crate::restore::walk::shared_inodes::Sizes;
 use crate::restore::walk::{RestoreWalk, shared_inodes};
 use crate::snapshot::name::SnapshotName;
 
-/// Checks that a snapshot has all entries of `landing`. A caller that creates the target does so first.
+/// Checks that a snapshot has all entries of `landing`. [`restore`] checks it too, but needs a target: a caller that would
+/// create the target's folder calls this one before.
 ///
 /// # Errors
 /// It lacks one, or cannot be read.

@@ -14,6 +14,7 @@ use transport::remote::RemoteHelper;
 use crate::config::checks::list;
 use crate::config::checks::value::{Checked, Raw, bytes, decimal, text, wrong};
 use crate::config::log_format::Format;
+use crate::config::names::nearest;
 use crate::config::rsync;
 use crate::config::rsync::Param;
 use crate::config::rsync::object::Dict;
@@ -189,7 +190,7 @@ pub(crate) fn remote_helper(raw: &Raw) -> Checked<RemoteHelper> {
         "install" => Ok(RemoteHelper::Install),
         "off" => Ok(RemoteHelper::Off),
         line if line.contains(['\n', '\r']) => wrong("a command is one line".to_owned()),
-        line => match HELPERS.iter().find(|word| is_misspelt(line, word)) {
+        line => match misspelt_helper(line) {
             Some(word) => wrong(format!(
                 "there is no {}; did you mean {word}? Write the path of a command of that name",
                 shown(line.as_bytes())
@@ -199,13 +200,11 @@ pub(crate) fn remote_helper(raw: &Raw) -> Checked<RemoteHelper> {
     }
 }
 
-/// The values of `REMOTE_HELPER` that are no command.
-const HELPERS: [&str; 3] = ["auto", "install", "off"];
-
-/// Whether a single word is nearly `known`. A longer word may have more wrong letters. A path is a command.
-fn is_misspelt(word: &str, known: &str) -> bool {
-    let distance = strsim::osa_distance(&word.to_lowercase(), known);
-    !word.contains(['/', ' ', '\t']) && distance <= known.len() / 3
+/// The value of `REMOTE_HELPER` that is no command and of which `line` is nearly the word. A longer word may have more wrong
+/// letters. A path is a command.
+fn misspelt_helper(line: &str) -> Option<&'static str> {
+    let (word, distance) = nearest(line, ["auto", "install", "off"])?;
+    (!line.contains(['/', ' ', '\t']) && distance <= word.len() / 3).then_some(word)
 }
 
 pub(crate) fn percent(raw: &Raw) -> Checked<f64> {

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 struct Seen {
     bytes: Vec<u8>,
     holes: Vec<(usize, u64)>,
+    _dropped: Option<Dropped>,
 }
 
 impl ContentSink for Seen {
@@ -106,26 +107,6 @@ impl ListSink for Dropped {
     fn end(self: Box<Self>, _: Result<(), SourceError>) {}
 }
 
-impl ContentSink for Dropped {
-    fn data(&mut self, _: usize, _: &[u8]) -> ControlFlow<()> {
-        ControlFlow::Continue(())
-    }
-
-    fn hole(&mut self, _: usize, _: u64) -> ControlFlow<()> {
-        ControlFlow::Continue(())
-    }
-
-    fn of_base(&mut self, _: usize, _: &[u8]) -> ControlFlow<()> {
-        ControlFlow::Continue(())
-    }
-
-    fn hashed(&mut self, _: usize, _: [u8; 32]) {}
-
-    fn file_end(&mut self, _: usize, _: Result<Meta, SourceError>) {}
-
-    fn end(self: Box<Self>) {}
-}
-
 #[test]
 fn a_sink_without_an_end_is_dropped_by_a_thread_that_panics() {
     let ended = |ends: bool| {
@@ -133,7 +114,8 @@ fn a_sink_without_an_end_is_dropped_by_a_thread_that_panics() {
         let (mut delivery, threads) = Delivery::start(&commands).unwrap();
         let (dropped, panicking) = channel();
         delivery.listed(1, ListingPart::Begin(Box::new(Dropped(dropped.clone()))));
-        delivery.fetched(2, ContentPart::Begin(Box::new(Dropped(dropped)), 1));
+        let seen = Seen { _dropped: Some(Dropped(dropped)), ..Seen::default() };
+        delivery.fetched(2, ContentPart::Begin(Box::new(seen), 1));
         if ends {
             delivery.listed(1, ListingPart::End(Ok(())));
             delivery.fetched(2, ContentPart::FileEnd(0, Err(SourceError::Vanished)));

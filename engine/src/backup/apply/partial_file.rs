@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::num::NonZeroU64;
 
 use crate::backup::apply::resume_marks::{ResumeMark, ResumeMarks};
 use crate::entry::digest::{Digest, Method};
@@ -136,12 +137,10 @@ impl Writing {
     /// `POSIX_FADV_DONTNEED` does what `sync_file_range(2)` does with `SYNC_FILE_RANGE_WRITE`.
     fn start_to_store(&mut self) {
         let waiting = self.length - self.sent_to_disk;
-        if let Some(waiting) = std::num::NonZeroU64::new(waiting)
-            && waiting.get() >= STORE_AFTER
-        {
+        if waiting >= STORE_AFTER {
             let (from, advice) = (self.sent_to_disk, rustix::fs::Advice::DontNeed);
             // The disk stores it later where this fails.
-            let _ = rustix::fs::fadvise(&self.file, from, Some(waiting), advice);
+            let _ = rustix::fs::fadvise(&self.file, from, NonZeroU64::new(waiting), advice);
             self.sent_to_disk = self.length;
         }
     }

@@ -159,13 +159,6 @@ pub(crate) struct WaitingName<F> {
 pub(crate) const OTHER_NAME: &str = "the destination would store it under another name";
 
 impl<S: Source> SnapshotWriter<S> {
-    /// Whether a file that an interrupted run left has no recorded hash although the file system can store one: that run did
-    /// not store it whole. A whole one is the last good copy if the source's file cannot be read.
-    fn is_incomplete(&self, here: &Dir, name: &CStr) -> bool {
-        let recorded = || here.open_file(name).and_then(|file| xattrs::recorded(&file));
-        self.metadata_writer.abilities.xattrs && recorded().is_ok_and(|hash| hash.is_none())
-    }
-
     pub(crate) fn new(
         walk: &Arc<WalkState<S>>,
         source: &Arc<S>,
@@ -194,6 +187,13 @@ impl<S: Source> SnapshotWriter<S> {
             written: AtomicU64::new(0),
             reported_names: Mutex::default(),
         }
+    }
+
+    /// Whether a file that an interrupted run left has no recorded hash although the file system can store one: that run did
+    /// not store it whole. A whole one is the last good copy if the source's file cannot be read.
+    fn is_incomplete(&self, here: &Dir, name: &CStr) -> bool {
+        let recorded = || here.open_file(name).and_then(|file| xattrs::recorded(&file));
+        self.metadata_writer.abilities.xattrs && recorded().is_ok_and(|hash| hash.is_none())
     }
 }
 

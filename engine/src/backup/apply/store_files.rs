@@ -277,10 +277,10 @@ impl<S: Source> FileReceiver<S> {
     /// for attributes too. For a source that answers later, `after` from the open handle is all there is. It has no
     /// attributes, and another inode may have others: its ACL may admit fewer users.
     fn described_again(&self, listed: &Entry, after: &Meta) -> Result<Entry, SourceError> {
-        if self.walk.later() && self.walk.asked().any() && after.id != listed.meta.id {
-            return Err(SourceError::Replaced);
-        }
         if self.walk.later() {
+            if self.walk.asked().any() && after.id != listed.meta.id {
+                return Err(SourceError::Replaced);
+            }
             return Ok(Entry { meta: after.clone(), ..listed.clone() });
         }
         let entry = self.writer.source.look(&self.source, &listed.name)?;
