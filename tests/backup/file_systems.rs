@@ -275,6 +275,23 @@ fn what_an_interrupted_run_left_of_a_file_that_is_shorter_now_makes_room_for_the
 }
 
 #[test]
+fn on_a_disk_that_the_first_run_fills_status_says_that_it_failed_and_why() {
+    need!(need::root());
+    let stage = Stage::with(BIN, &Tree::new());
+    let at = stage.beside("disk");
+    let stage = stage.backups_in(&at.join("backups"));
+    std::fs::create_dir(&at).expect("a folder of the test");
+    let _disk = need!(Mount::tmpfs(&at));
+    stage.sh("mount -o remount,size=4m ../disk");
+    big_file(&stage.source.join("large"), 8 << 20, 1);
+    let done = stage.run().expect(1);
+    done.assert_says("no space left");
+    assert!(!done.said().contains("cannot be stored"), "{}", done.said());
+    let status = stage.look("status").arg("--json").expect(0);
+    status.assert_says("\"outcome\": \"failed\"").assert_says("no space left");
+}
+
+#[test]
 fn on_a_full_disk_status_says_that_runs_fail_and_why() {
     need!(need::root());
     let stage = Stage::with(BIN, &Tree::new().file("small", "1"));

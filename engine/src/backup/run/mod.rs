@@ -39,6 +39,7 @@ use crate::repository::lock::{Locked, report_lease};
 use crate::repository::records::progress::Tracker;
 use crate::repository::records::report::Report;
 use crate::repository::records::report_file::Recorder;
+use crate::repository::records::status::reserve_status;
 use crate::repository::store::Store;
 use crate::repository::{Repository, check_mounted, lineage, removal, uptime};
 use crate::snapshot::history::{Decision, History};
@@ -155,6 +156,7 @@ pub fn run<S: Source>(
     let boot = uptime::boot();
     let reads_from = racy::clock();
     note_killed(job, &repository, context);
+    reserve_status(&repository, &job.prefix);
     let tracker =
         Tracker::new(&repository, &job.prefix, Arc::clone(&context.progress), context.now);
     tracker.note();

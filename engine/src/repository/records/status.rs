@@ -39,6 +39,20 @@ pub(crate) fn last_status(repository: &Repository, prefix: &Prefix) -> Option<Jo
     repository.record(Store::Status, &file_of(prefix))
 }
 
+/// The length of the file that reserves room: less may lie in the inode or in a block of several files.
+const RESERVED: usize = 4096;
+
+/// Creates the file of the status, if no run has, so that the first run can store how it ended also after it has filled the
+/// disk: [`write_even_if_full`] needs the blocks of a file. It holds spaces, which are no status. Errors are ignored: storing the
+/// status reports them.
+pub(crate) fn reserve_status(repository: &Repository, prefix: &Prefix) {
+    if last_status(repository, prefix).is_none()
+        && let Some(dir) = repository.store(Store::Status)
+    {
+        let _ = write_whole(&dir, &file_of(prefix), &[b' '; RESERVED]);
+    }
+}
+
 /// Stores the status of the last run.
 ///
 /// # Errors
