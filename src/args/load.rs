@@ -37,15 +37,18 @@ pub(crate) fn configured<T>(
     match load(inputs) {
         Ok(config) => Some(config),
         Err(mistakes) => {
-            let heading = match mistakes.len() {
-                1 => "there is a mistake in the configuration; nothing was touched".to_owned(),
-                count => {
-                    format!("there are {count} mistakes in the configuration; nothing was touched")
-                }
-            };
-            let lines: String = mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect();
-            fail(&format!("{heading}{lines}"));
+            print(&mistakes);
             None
         }
     }
+}
+
+/// Prints mistakes in the configuration.
+pub(crate) fn print(mistakes: &[Mistake]) {
+    let heading = match mistakes.len() {
+        1 => "there is a mistake in the configuration; nothing was touched".to_owned(),
+        count => format!("there are {count} mistakes in the configuration; nothing was touched"),
+    };
+    let lines: String = mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect();
+    fail(&format!("{heading}{lines}"));
 }

@@ -7,7 +7,6 @@ use chrono::TimeDelta;
 use engine::Accept;
 
 use crate::args::flags::SettingFlags;
-use crate::args::load::configured;
 use crate::config::mistake::Mistake;
 use crate::config::types::Inputs;
 use crate::config::{load, load_broken};
@@ -85,15 +84,18 @@ pub(crate) fn run(args: Args) -> Exit {
             return Exit::Usage;
         }
     }
-    let loaded = load(&inputs);
-    let mistakes = loaded.as_ref().err().map(|mistakes| in_one_line(mistakes));
-    let Some(mut config) = configured(&inputs, |_| loaded) else {
-        return match mistakes.filter(|_| explained.is_none()) {
-            Some(reason) if matches!(mode, Mode::Run) => {
-                mistakes::report(load_broken(&inputs), reason)
-            }
-            _ => Exit::Usage,
-        };
+    let mut config = match load(&inputs) {
+        Ok(config) => config,
+        Err(wrong) => {
+            let is_run = matches!(mode, Mode::Run) && explained.is_none();
+            // The log has them where a job ran before.
+            let reported =
+                is_run.then(|| mistakes::report(load_broken(&inputs), in_one_line(&wrong)));
+            return reported.flatten().unwrap_or_else(|| {
+                crate::args::load::print(&wrong);
+                Exit::Usage
+            });
+        }
     };
     if args.now {
         config.jobs.iter_mut().for_each(|job| job.job.minimum_time_guard = TimeDelta::zero());
@@ -147,7 +149,11 @@ fn step_down(identity: Identity, inputs: &Inputs, dry_run: bool) -> Exit {
 /// The mistakes as the reason of a failure.
 fn in_one_line(mistakes: &[Mistake]) -> String {
     let all: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-    format!("there is a mistake in the configuration: {}", all.join("; "))
+    let heading = match all.len() {
+        1 => "there is a mistake in the configuration".to_owned(),
+        count => format!("there are {count} mistakes in the configuration"),
+    };
+    format!("{heading}: {}", all.join("; "))
 }
 
 fn name(signal: u8) -> &'static str {

@@ -19,20 +19,20 @@ use crate::notify::decide::RunEnd;
 
 const NEXT: &str = "correct it; doctor checks all settings";
 
-/// Reports `reason` for each job that ran before.
-pub(crate) fn report(mut config: BrokenConfig, reason: String) -> Exit {
+/// Reports `reason` for each job that ran before. `None` if there is none, or no log: nothing was printed then.
+pub(crate) fn report(mut config: BrokenConfig, reason: String) -> Option<Exit> {
     config.jobs.retain(|job| {
         AppFiles::open(&job.backups_dir).is_ok_and(|own| own.status(&job.prefix).is_some())
     });
     let (file, format) = (config.log_file.as_deref(), config.log_format);
     if config.jobs.is_empty() || log::start(format, Stream::Stdout, file).is_err() {
-        return Exit::Usage;
+        return None;
     }
     let work = move |stop: Arc<Stop>| {
         config.jobs.iter().for_each(|job| one(&job.reporting(), &reason, &stop, format));
         Exit::Usage
     };
-    supervise(work, |_| ())
+    Some(supervise(work, |_| ()))
 }
 
 fn one(job: &Reporting<'_>, reason: &str, stop: &Stop, format: Format) {
