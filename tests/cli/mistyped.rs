@@ -58,6 +58,8 @@ fn words_of_other_programs_for_snapshots_and_paths_are_explained() {
     of(&["verify", "all"]).assert_says("verify --all checks all of them");
     let newest = of(&["restore", "newest", "--to", &to]);
     newest.assert_says("'newest' is not a snapshot; did you mean latest?");
+    let age = of(&["restore", "12", "days", "ago", "/home", "--to", &to]);
+    age.assert_says("'12 days ago' means a snapshot").assert_says("in quotes");
     let missing = stage.source.join("one/no such");
     let missing = of(&["restore", "latest", &missing.display().to_string(), "--to", &to]);
     missing.assert_says(&format!("has no '{}/one/no such'", stage.source.display()));

@@ -26,6 +26,9 @@ const OTHERS: [(&str, &str); 9] = [
     ("first", "oldest"),
 ];
 
+/// The most words of an age or a date: `2 days ago`.
+const LONGEST: usize = 3;
+
 /// Maximum number of wrong letters in a misspelt word.
 const FEW_LETTERS: usize = 2;
 
@@ -38,6 +41,12 @@ pub(crate) fn meaning<'a>(
     words: &[OsString],
     now: &DateTime<Local>,
 ) -> Result<(SelectedSnapshot<'a>, Vec<Vec<u8>>), Exit> {
+    if let Some(text) = in_pieces(words, now) {
+        fail(&format!(
+            "'{text}' means a snapshot, but a shell splits it at its spaces; write it in quotes"
+        ));
+        return Err(Exit::Usage);
+    }
     let named = words.first().and_then(|word| snapshot_of(word, now));
     let paths = &words[usize::from(named.is_some())..];
     let of_paths = one_snapshot(all, paths)?;
@@ -77,6 +86,15 @@ fn snapshot_of(word: &OsStr, now: &DateTime<Local>) -> Option<String> {
     let whole = SnapshotName::parse_any(last.as_bytes()).is_some();
     let means = Selector::parse(text, now).is_ok();
     (means && (whole || !text.contains('/'))).then(|| text.to_owned())
+}
+
+/// The first words, if only together they mean a snapshot: `2 days ago` without quotes. A word with a slash is a path.
+fn in_pieces(words: &[OsString], now: &DateTime<Local>) -> Option<String> {
+    let plain =
+        |word: &OsString| word.to_str().filter(|text| !text.contains('/')).map(str::to_owned);
+    let plain: Vec<String> = words.iter().take(LONGEST).map_while(plain).collect();
+    let joined = (2..=plain.len()).rev().map(|count| plain[..count].join(" "));
+    joined.into_iter().find(|text| Selector::parse(text, now).is_ok())
 }
 
 /// The snapshot that contains all the paths, if there is one.
@@ -148,6 +166,20 @@ fn nearest(word: &str, snapshots: impl Iterator<Item = String>) -> Option<String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_age_or_a_date_in_pieces_is_recognised() {
+        for (words, text) in [
+            ("12 days ago /home", Some("12 days ago")),
+            ("2026-11-23 14:30", Some("2026-11-23 14:30")),
+            ("latest docs", None),
+            ("yesterday /home/latest", None),
+            ("docs", None),
+        ] {
+            let words: Vec<OsString> = words.split(' ').map(OsString::from).collect();
+            assert_eq!(in_pieces(&words, &Local::now()).as_deref(), text, "{words:?}");
+        }
+    }
 
     #[test]
     fn a_word_that_is_nearly_a_snapshot_is_recognised() {
