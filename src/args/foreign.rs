@@ -52,7 +52,7 @@ const OPTIONS: &[ForeignOption] = &[
         "write --overwrite changed (or newer, always) to replace what differs; --yes does not ask",
     ),
     row(
-        &["--include", "--exclude", "--path", "--pattern", "--files", "-i", "-e"],
+        &["--include", "--exclude", "--path", "--pattern", "--files", "-i"],
         &["restore"],
         "restore takes no filters: name the paths after the snapshot (restore latest PATH...)",
     ),

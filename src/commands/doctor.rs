@@ -160,7 +160,7 @@ fn text(finding: &DoctorFinding, several: bool, palette: Palette, width: Option<
     };
     let fix = finding.fix.as_ref().map(|fix| {
         let line = format!("        to fix it: {fix}\n");
-        if holds_command(fix) { line } else { wrap::prose(&line, width) }
+        if fix.has_command() { line } else { wrap::prose(&line, width) }
     });
     let word = palette.paint(style, word);
     let (check, found) = (finding.check, &finding.found);
@@ -177,24 +177,3 @@ fn text(finding: &DoctorFinding, several: bool, palette: Palette, width: Option<
 
 /// How a line for `authorized_keys` begins.
 const KEY_LINE: &str = "command=\"";
-
-/// Whether a correction has a command to copy, which a terminal must not get in pieces.
-fn holds_command(fix: &str) -> bool {
-    const PARTS: [&str; 14] = [
-        "backup_manager ",
-        "ssh-",
-        "echo ",
-        "chmod ",
-        "chown ",
-        "mkdir ",
-        "mount -",
-        "sudo ",
-        "rm -",
-        "touch -",
-        "timedatectl ",
-        "docker ",
-        " && ",
-        " >> ",
-    ];
-    PARTS.iter().any(|part| fix.contains(part))
-}

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-use transport::helper::serve::{ServeOptions, serve};
+use transport::helper::serve::{ServeError, ServeOptions, serve};
 
 use crate::exit::Exit;
 use crate::term::print::fail;
@@ -27,7 +27,8 @@ Examples:
   backup_manager serve --root /srv/restored
       A key that restores into this folder
 
-Exit codes: 0 the connection ended; 1 the other end is no backup_manager, or the connection broke; 2 usage.";
+Exit codes: 0 the connection ended; 1 the other end is no backup_manager, the connection broke, or the kernel refuses to \
+confine it; 2 usage, or a --root that is not absolute, not there or not to be entered.";
 
 /// Nothing that is typed here is a request.
 const TYPED: &str = "serve answers another backup_manager, which starts it over ssh; there is nothing to type here. \
@@ -67,7 +68,10 @@ pub(crate) fn run(args: Args) -> Exit {
         Ok(()) => Exit::Done,
         Err(error) => {
             fail(&error.to_string());
-            Exit::Failed
+            match error {
+                ServeError::Root(_) => Exit::Usage,
+                _ => Exit::Failed,
+            }
         }
     }
 }

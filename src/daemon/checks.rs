@@ -44,7 +44,9 @@ fn ssh(uid: u32, config: &Config, log: &JobLog) {
             "the user {uid} is not in /etc/passwd, and without an entry ssh does not start; add one, or install libnss-wrapper"
         ));
     }
-    keys::complaints(&ssh_folder(), uid).iter().for_each(|complaint| log.warn(complaint));
+    for complaint in keys::complaints(&ssh_folder(), uid, keys::keyless(&config.jobs)) {
+        log.warn(&complaint.to_string());
+    }
     if let Some(known_hosts) = &config.known_hosts {
         log.info(&format!("host keys in {} count too", shown_path(known_hosts)));
     }

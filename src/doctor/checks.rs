@@ -1,12 +1,9 @@
 //! The checks. Each covers a cause of a failed first backup, or of one that silently did less than expected.
 
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use chrono::Utc;
-use engine::Layout;
-use engine::NoConnection;
 use engine::Prefix;
 use engine::RunError;
 use engine::Source;
@@ -17,24 +14,20 @@ use engine::fs::open_to_others;
 use engine::inspect::{Look, look};
 use engine::repository::Sources;
 use engine::repository::{DestinationReport, examine};
-use rustix::process::geteuid;
-use transport::remote::{RemoteHelper, RemoteSource};
-use transport::remote_target::{HelperPlace, look_for_helper_place, look_for_writing_helper};
-use transport::ssh::connect::user_entry::{Account, account, ssh_folder};
 
 use crate::config::bounded;
 use crate::config::exposed::{complaints, names_secret};
 use crate::config::mistake::shown_path;
-use crate::config::types::{NamedJob, Remote};
+use crate::config::types::NamedJob;
 use crate::daemon::checks::not_a_mount;
-use crate::daemon::{environment_zone, keys};
+use crate::daemon::environment_zone;
 use crate::doctor::finding::DoctorFinding;
-use crate::hint::connection::unstarted;
-use crate::jobs::open_source::{Access, close, local, options, remote};
+use crate::hint::step::Step;
+use crate::jobs::open_source::local;
 use crate::schedule::crontab::Crontab;
 use crate::snapshots::only_folder::contents;
+use crate::term::local_time;
 use crate::term::units::{bytes, counted};
-use crate::term::{local_time, shell};
 
 /// A clock that shows an earlier time was never set (seconds since 1970).
 const OLDEST_CLOCK: i64 = 1_704_067_200;
@@ -47,14 +40,14 @@ pub(crate) fn machine(crontab: &Path) -> Vec<DoctorFinding> {
         _ => DoctorFinding::bad(
             "clock",
             format!("it says {}", local_time::minute(now)),
-            Some("set it (timedatectl set-ntp true): snapshots are named by it".to_owned()),
+            Some(Step::command("set it (timedatectl set-ntp true): snapshots are named by it")),
         ),
     }];
     let (zone, wrong) = environment_zone();
     for (variable, value) in &wrong {
         let fix = format!("write a name such as {variable}=Europe/Berlin");
         let what = format!("{variable}={value} is not a known time zone; times are UTC");
-        found.push(DoctorFinding::bad("time zone", what, Some(fix)));
+        found.push(DoctorFinding::bad("time zone", what, Some(fix.into())));
     }
     if wrong.is_empty() {
         found.push(DoctorFinding::good("time zone", zone.to_string()));
@@ -69,7 +62,7 @@ pub(crate) fn machine(crontab: &Path) -> Vec<DoctorFinding> {
             ));
             let read = Crontab::read(&String::from_utf8_lossy(&text), zone);
             for (line, fault) in &read.faults {
-                let fix = Some(format!("correct that line of {shown}"));
+                let fix = Some(Step::from(format!("correct that line of {shown}")));
                 found.push(DoctorFinding::bad("crontab", format!("{shown}, line {line}: {fault}"), fix));
             }
             let runs = |line: &&crate::schedule::crontab::CronLine| {
@@ -83,7 +76,7 @@ pub(crate) fn machine(crontab: &Path) -> Vec<DoctorFinding> {
                 None => found.push(DoctorFinding::warning(
                     "crontab",
                     format!("{shown} has no line that starts a run"),
-                    "add one: 0 * * * * backup_manager run",
+                    Step::command("add one: 0 * * * * backup_manager run"),
                 )),
             }
         }
@@ -94,7 +87,7 @@ pub(crate) fn machine(crontab: &Path) -> Vec<DoctorFinding> {
             ),
         )),
         Err(error) => {
-            let fix = Some(format!("chmod a+r {shown}"));
+            let fix = Some(Step::command(format!("chmod a+r {shown}")));
             found.push(DoctorFinding::bad("crontab", format!("cannot read {shown}: {error}"), fix));
         }
     }
@@ -104,201 +97,19 @@ pub(crate) fn machine(crontab: &Path) -> Vec<DoctorFinding> {
 /// What other users can do with a configuration file.
 fn exposed(check: &'static str, path: &Path, secret: bool) -> Vec<DoctorFinding> {
     let finding = |complaint: String| match complaint.split_once("; ") {
-        Some((what, fix)) => DoctorFinding::warning(check, what, fix),
-        None => DoctorFinding::warning(check, complaint, "chmod 600"),
+        Some((what, fix)) => DoctorFinding::warning(check, what, Step::command(fix.to_owned())),
+        None => DoctorFinding::warning(check, complaint, Step::command("chmod 600")),
     };
     complaints(path, secret).into_iter().map(finding).collect()
 }
 
-/// Checks the account and the keys that `ssh` needs.
-pub(crate) fn ssh() -> Vec<DoctorFinding> {
-    let uid = geteuid().as_raw();
-    let mut found = Vec::new();
-    if account() == Account::Unknown {
-        found.push(DoctorFinding::bad(
-            "ssh account",
-            format!(
-                "the user {uid} is not in /etc/passwd, and without an entry ssh does not start"
-            ),
-            Some("add one, or install libnss-wrapper".to_owned()),
-        ));
-    }
-    let folder = ssh_folder();
-    let complaints = keys::complaints(&folder, uid);
-    if complaints.is_empty() {
-        found.push(DoctorFinding::good("ssh keys", format!("{} is in order", shown_path(&folder))));
-    }
-    // Keys may also come from an agent or from `-e`; only a connection shows whether the host accepts one.
-    found.extend(complaints.into_iter().map(|complaint| match complaint.split_once("; ") {
-        Some((what, fix)) => DoctorFinding::warning("ssh keys", what, fix),
-        None => DoctorFinding::warning("ssh keys", complaint, "see ssh(1), FILES"),
-    }));
-    found
-}
-
-/// Checks whether the sources can be reached and read, in the same way as a run does before it begins.
+/// Checks whether the folders of this machine can be read, in the same way as a run does before it begins.
 pub(crate) fn sources(job: &NamedJob, stop: &Arc<Stop>) -> Vec<DoctorFinding> {
-    let Some(host) = &job.remote else { return roots(job, &local(job, stop)) };
-    let mut connected = None;
-    let found = match remote(host, job, stop, Access::Look, &mut connected) {
-        Ok(source) => {
-            let mut found = way(host, connected.as_deref());
-            found.extend(roots(job, &source));
-            found.extend(restores(job, host, connected.as_deref(), stop));
-            found.extend(key_lines(job, host, connected.as_deref(), stop));
-            found
-        }
-        Err(error) => vec![unreached(error)],
-    };
-    close(connected);
-    found
+    roots(job, &local(job, stop))
 }
 
-/// How a host is read.
-fn way(host: &Remote, source: Option<&RemoteSource>) -> Vec<DoctorFinding> {
-    let address = &host.address;
-    let good = |what: String| DoctorFinding::good("connection", what);
-    match source {
-        Some(source @ RemoteSource::Helper(_)) => {
-            let runs = good(format!("{address} knows this user and runs backup_manager"));
-            let note = source.note().map(|note| DoctorFinding::good("helper", note));
-            [runs].into_iter().chain(note).collect()
-        }
-        Some(RemoteSource::Sftp(_, Some(why))) => {
-            vec![good(format!("{address} knows this user and offers SFTP")), over_sftp(host, why)]
-        }
-        _ => vec![good(format!("{address} knows this user and offers SFTP"))],
-    }
-}
-
-/// Why a host is read over SFTP although a helper is wanted.
-fn over_sftp(host: &Remote, why: &str) -> DoctorFinding {
-    const CHECK: &str = "helper";
-    let address = &host.address;
-    let read = |why: &str| {
-        format!("{address} is read over SFTP, without hard links, attributes and devices: {why}")
-    };
-    let missing = format!("it runs no backup_manager ({why})");
-    match &host.helper {
-        RemoteHelper::Install => {
-            let (why, fix) = why.rsplit_once("; ").unwrap_or((why, "see docs/remote.md"));
-            DoctorFinding::warning(CHECK, read(why), fix)
-        }
-        RemoteHelper::Command(command) => {
-            DoctorFinding::warning(CHECK, read(&missing), unstarted(command))
-        }
-        RemoteHelper::Auto | RemoteHelper::Off => {
-            let next = "REMOTE_HELPER=install copies it there, or see docs/remote.md";
-            DoctorFinding::good(CHECK, format!("{}; {next}", read(&missing)))
-        }
-    }
-}
-
-/// How a restore to the host of the job arrives there.
-fn restores(
-    job: &NamedJob,
-    host: &Remote,
-    source: Option<&RemoteSource>,
-    stop: &Arc<Stop>,
-) -> Option<DoctorFinding> {
-    const CHECK: &str = "restores";
-    let (address, stop) = (&host.address, Arc::clone(stop));
-    if !matches!(source, Some(RemoteSource::Helper(_))) {
-        let what = format!(
-            "a restore to {address} goes over SFTP, with whole seconds, and without attributes, pipes and devices"
-        );
-        return Some(DoctorFinding::good(CHECK, what));
-    }
-    let options = options(host, &job.wanted);
-    Some(match look_for_writing_helper(address, &options, &host.helper, move || stop.asked())? {
-        Ok(()) => DoctorFinding::good(
-            CHECK,
-            format!(
-                "a restore to {address} goes through its backup_manager, and everything comes back"
-            ),
-        ),
-        Err(error) if error.is_about_service() => DoctorFinding::good(
-            CHECK,
-            format!(
-                "a restore to {address} goes over SFTP, if this key may use it, or needs another key: no backup_manager that writes starts there ({error})"
-            ),
-        ),
-        Err(error) => {
-            let what = format!("a second connection to {address} failed: {error}");
-            DoctorFinding::warning(CHECK, what, crate::hint::unconnected(&error))
-        }
-    })
-}
-
-/// What to do first on a host that has no helper.
-const PUT: &str =
-    "after backup_manager was put into a folder in the PATH of that user, such as /usr/local/bin: ";
-
-/// What to do where the key has a forced command already, which hides where the helper is.
-const KEEP: &str = "with the program that the line of the present key names: ";
-
-/// The lines for the host with which a key can read the sources of this job, or restore into them, and nothing else.
-fn key_lines(
-    job: &NamedJob,
-    host: &Remote,
-    source: Option<&RemoteSource>,
-    stop: &Arc<Stop>,
-) -> Vec<DoctorFinding> {
-    let own = || "backup_manager".to_owned();
-    let (program, first) = match &host.helper {
-        RemoteHelper::Off => return Vec::new(),
-        RemoteHelper::Command(command) => (command.clone(), ""),
-        RemoteHelper::Auto | RemoteHelper::Install => {
-            let (install, stop) = (host.helper == RemoteHelper::Install, Arc::clone(stop));
-            let options = options(host, &job.wanted);
-            match look_for_helper_place(&host.address, &options, install, move || stop.asked()) {
-                HelperPlace::Program(program) => (program, ""),
-                HelperPlace::Unknown if matches!(source, Some(RemoteSource::Helper(_))) => {
-                    (own(), KEEP)
-                }
-                HelperPlace::Unknown | HelperPlace::Missing => (own(), PUT),
-            }
-        }
-    };
-    let layout: &Layout = &job.job.layout;
-    let quoted = |path: PathBuf| format!(" --root {}", shell::word(path.as_os_str().as_bytes()));
-    let roots: String = layout.roots().into_iter().map(|(path, _)| quoted(path)).collect();
-    let line = |serve: &str| {
-        let command = format!("{program} {serve}{roots}").replace('"', "\\\"");
-        format!("command=\"{command}\",restrict")
-    };
-    let (reads, restores) = (line("serve --read-only"), line("serve"));
-    vec![
-        DoctorFinding::good(
-            "key",
-            format!(
-                "{first}a key that can read these sources and nothing else has this in front of it in ~/.ssh/authorized_keys of the host: {reads}"
-            ),
-        ),
-        DoctorFinding::good(
-            "restore key",
-            format!(
-                "{first}another key, which can restore into these folders, or into others that you name with --root, and nowhere else, has this in front of it there: {restores}"
-            ),
-        ),
-    ]
-}
-
-fn unreached(error: NoConnection) -> DoctorFinding {
-    use transport::ssh::connect::connect_error::ConnectError;
-    let unknown = error.downcast_ref().and_then(ConnectError::unknown_host_key).is_some();
-    let mut finding = DoctorFinding::of("connection", &RunError::NoConnection(error));
-    if unknown {
-        let fix = finding.fix.take().unwrap_or_default();
-        finding.fix = Some(format!(
-            "{} doctor --pin (it shows the fingerprint and asks), or by hand: {fix}",
-            crate::hint::typed::program()
-        ));
-    }
-    finding
-}
-
-fn roots<S: Source>(job: &NamedJob, source: &Arc<S>) -> Vec<DoctorFinding> {
+/// Checks the roots of `source`.
+pub(crate) fn roots<S: Source>(job: &NamedJob, source: &Arc<S>) -> Vec<DoctorFinding> {
     let roots: Vec<_> = job.job.layout.roots().into_iter().map(|(path, _)| path).collect();
     let seen = check_roots(source, &roots);
     let local = job.remote.is_none();
@@ -324,7 +135,7 @@ pub(crate) fn destination(dir: &Path, mode: Option<u32>) -> Vec<DoctorFinding> {
     };
     let mut found = vec![DoctorFinding::good("destination", able.place.clone())];
     found.extend(not_a_mount(dir).map(|what| match what.split_once("; ") {
-        Some((what, fix)) => DoctorFinding::warning("mount", what, fix),
+        Some((what, fix)) => DoctorFinding::warning("mount", what, fix.to_owned()),
         None => DoctorFinding::warning("mount", what, "mount a disk of its own there"),
     }));
     found.push(access(dir, mode));
@@ -387,7 +198,9 @@ pub(crate) fn orphans(
             Ok(None) => DoctorFinding::warning(
                 CHECK,
                 "a run is at work: nothing was removed",
-                "repeat it when the run has ended: backup_manager doctor --remove-orphans",
+                Step::command(
+                    "repeat it when the run has ended: backup_manager doctor --remove-orphans",
+                ),
             ),
             Err(error) => DoctorFinding::of(CHECK, &error),
         });
@@ -401,7 +214,9 @@ pub(crate) fn orphans(
             shown_path(dir),
             found.join(", ")
         ),
-        "bring the snapshots back if they were moved; otherwise: backup_manager doctor --remove-orphans",
+        Step::command(
+            "bring the snapshots back if they were moved; otherwise: backup_manager doctor --remove-orphans",
+        ),
     ))
 }
 
@@ -417,7 +232,7 @@ pub(crate) fn ownership(dir: &Path, give: bool) -> Option<DoctorFinding> {
         return Some(DoctorFinding::warning(
             CHECK,
             what,
-            "as root: backup_manager doctor --give-back",
+            Step::command("as root: backup_manager doctor --give-back"),
         ));
     }
     Some(match engine::repository::give_to_folder_owner(dir) {
@@ -453,7 +268,10 @@ fn access(dir: &Path, meant: Option<u32>) -> DoctorFinding {
             format!(
                 "all users may enter {path} (mode {mode:04o}): they use old setuid programs there, and change their own files in all snapshots"
             ),
-            format!("chmod 700 {path}, or set BACKUPS_MODE={:04o} if that is meant", mode & 0o777),
+            Step::command(format!(
+                "chmod 700 {path}, or set BACKUPS_MODE={:04o} if that is meant",
+                mode & 0o777
+            )),
         ),
     }
 }

@@ -4,6 +4,7 @@ use engine::RunError;
 use serde::Serialize;
 
 use crate::hint::hint;
+use crate::hint::step::Step;
 
 /// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -25,7 +26,7 @@ pub(crate) struct DoctorFinding {
     pub(crate) grade: Grade,
     pub(crate) found: String,
     /// How to correct it.
-    pub(crate) fix: Option<String>,
+    pub(crate) fix: Option<Step>,
 }
 
 impl DoctorFinding {
@@ -36,19 +37,19 @@ impl DoctorFinding {
     pub(crate) fn warning(
         check: &'static str,
         found: impl Into<String>,
-        fix: impl Into<String>,
+        fix: impl Into<Step>,
     ) -> Self {
         let fix = Some(fix.into());
         Self { job: None, check, grade: Grade::Warning, found: found.into(), fix }
     }
 
-    pub(crate) fn bad(check: &'static str, found: impl Into<String>, fix: Option<String>) -> Self {
+    pub(crate) fn bad(check: &'static str, found: impl Into<String>, fix: Option<Step>) -> Self {
         Self { job: None, check, grade: Grade::Bad, found: found.into(), fix }
     }
 
     /// The finding for an error that would make a run fail.
     pub(crate) fn of(check: &'static str, error: &RunError) -> Self {
-        Self::bad(check, error.to_string(), hint(error).map(|hint| hint.to_string()))
+        Self::bad(check, error.to_string(), hint(error))
     }
 
     pub(crate) fn about(self, job: &str) -> Self {

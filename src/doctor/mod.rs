@@ -2,6 +2,7 @@
 
 pub(crate) mod checks;
 pub(crate) mod finding;
+pub(crate) mod host;
 pub(crate) mod pin;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use engine::Stop;
 use crate::config::mistake::shown_path;
 use crate::config::types::{Config, NamedJob, SnapshotPlace};
 use crate::doctor::finding::DoctorFinding;
+use crate::hint::step::Step;
 use crate::hint::unlookable;
 use crate::notify;
 
@@ -36,11 +38,14 @@ pub(crate) fn examine(
 ) {
     checks::machine(crontab).into_iter().for_each(&mut report);
     if config.jobs.iter().any(|job| job.remote.is_some()) {
-        checks::ssh().into_iter().for_each(&mut report);
+        host::ssh(&config.jobs).into_iter().for_each(&mut report);
     }
     for job in &config.jobs {
         let (dir, prefix) = (&job.job.backups_dir, &job.job.prefix);
-        let mut found = checks::sources(job, stop);
+        let mut found = match &job.remote {
+            Some(host) => host::sources(job, host, stop),
+            None => checks::sources(job, stop),
+        };
         found.extend(checks::destination(dir, job.job.backups_mode));
         found.extend(checks::history(dir, prefix, Some(job)));
         found.extend(checks::ownership(dir, ask.give_back));
@@ -62,7 +67,7 @@ pub(crate) fn examine_folder(
     let there = Repository::open(dir).and_then(|folder| folder.prefixes());
     let prefixes = match (there, &place.prefix) {
         (Err(error), _) => {
-            let fix = Some(unlookable(&error).to_owned());
+            let fix = Some(unlookable(&error).into());
             return report(DoctorFinding::bad("destination", error.to_string(), fix));
         }
         (Ok(_), Some(prefix)) => vec![prefix.clone()],
@@ -70,11 +75,7 @@ pub(crate) fn examine_folder(
     };
     if prefixes.is_empty() {
         let found = format!("there is no snapshot in {}", shown_path(dir));
-        return report(DoctorFinding::bad(
-            "history",
-            found,
-            Some("name another folder".to_owned()),
-        ));
+        return report(DoctorFinding::bad("history", found, Some("name another folder".into())));
     }
     report(DoctorFinding::warning(
         "source",
@@ -96,7 +97,9 @@ fn notifications(job: &NamedJob, test: bool) -> Vec<DoctorFinding> {
         return vec![DoctorFinding::warning(
             "alerts",
             "no alert is configured, so that a failure of this job is not reported",
-            "set MAIL_TO and SMTP_HOST, NTFY_URL, WEBHOOK_URL or PING_URL, then: backup_manager doctor --notify-test",
+            Step::command(
+                "set MAIL_TO and SMTP_HOST, NTFY_URL, WEBHOOK_URL or PING_URL, then: backup_manager doctor --notify-test",
+            ),
         )];
     }
     if !test {
@@ -111,7 +114,10 @@ fn notifications(job: &NamedJob, test: bool) -> Vec<DoctorFinding> {
         Err(error) => DoctorFinding::bad(
             "alerts",
             format!("a test could not be sent by {way}: {error}"),
-            Some(format!("check the settings of {way}, and that this machine reaches its server")),
+            Some(
+                format!("check the settings of {way}, and that this machine reaches its server")
+                    .into(),
+            ),
         ),
     });
     sent.collect()

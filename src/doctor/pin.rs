@@ -25,12 +25,31 @@ pub(crate) fn all(jobs: &[NamedJob], given: &str, stop: &Arc<Stop>) -> bool {
         let mut connected = None;
         let failed = remote(host, job, stop, Access::Look, &mut connected).err();
         close(connected);
-        let failed = failed.as_ref().and_then(|error| error.downcast_ref());
-        if let Some(key) = failed.and_then(ConnectError::unknown_host_key) {
-            good &= one(key, given);
-        }
+        let failed = failed.as_ref().map(|error| error.downcast_ref::<ConnectError>());
+        good &= match failed {
+            None => {
+                say(&format!("the key of {} is known already", host.address));
+                true
+            }
+            Some(Some(error)) => match error.unknown_host_key() {
+                Some(key) => one(key, given),
+                None => not_pinned(error, host.address.host()),
+            },
+            Some(None) => true,
+        };
     }
     good
+}
+
+/// Says why no key of `host` was pinned. Whatever else is wrong with the connection, the checks say.
+fn not_pinned(error: &ConnectError, host: &str) -> bool {
+    if error.has_other_host_key() {
+        fail(&format!(
+            "the key of {host} is not the one that is pinned, or was revoked: nothing was pinned; how to pin another one stands below, at connection"
+        ));
+        return false;
+    }
+    true
 }
 
 fn one(key: &HostKey, given: &str) -> bool {

@@ -1,44 +1,68 @@
 //! The next step when a remote source cannot be connected to.
 
-use std::borrow::Cow;
-
+use transport::ssh::connect::address::Address;
 use transport::ssh::connect::connect_error::ConnectError;
 use transport::ssh::connect::host_key::HostKey;
 use transport::ssh::connect::key_file::KeyFault;
 
+use crate::hint::helper;
+use crate::hint::step::Step;
 use crate::hint::typed::{Typed, typed};
 
-/// How this user gets a key that a host accepts.
-pub(crate) const MAKE_KEY: &str =
-    "ssh-keygen -t ed25519 makes one, ssh-copy-id USER@HOST allows it on the host";
+/// How this user gets a key that the host at `address` accepts.
+pub(crate) fn make_key(address: &Address) -> String {
+    format!("ssh-keygen -t ed25519 makes one, {} allows it on the host", copy_id(Some(address)))
+}
 
-/// The next step for the reader of the log. Commands are for a shell of the user that runs this program.
-pub(crate) fn hint(error: Option<&ConnectError>) -> Cow<'static, str> {
+/// The command that allows a key on a host.
+fn copy_id(address: Option<&Address>) -> String {
+    let Some(address) = address else { return "ssh-copy-id USER@HOST".to_owned() };
+    let port = address.port().map_or_else(String::new, |port| format!("-p {port} "));
+    let user = address.user().map_or_else(String::new, |user| format!("{user}@"));
+    format!("ssh-copy-id {port}{}", quoted(&format!("{user}{}", address.host())))
+}
+
+/// The next step for the reader of the log of a job, whose host is at `address`.
+pub(crate) fn of_job(error: Option<&ConnectError>, address: &Address) -> Step {
+    let step = hint(error, Some(address));
+    match error.and_then(ConnectError::unknown_host_key) {
+        Some(_) => Step::command(format!(
+            "{} doctor --pin with the same settings shows the fingerprint and asks; or by hand: {step}",
+            crate::hint::typed::program()
+        )),
+        None => step,
+    }
+}
+
+/// The next step. Commands are for a shell of the user that runs this program. `address`: where the host is.
+pub(crate) fn hint(error: Option<&ConnectError>, address: Option<&Address>) -> Step {
     use ConnectError as E;
-    Cow::Borrowed(match error {
-        Some(E::HostKeyUnknown(key)) => return unknown(key).into(),
-        Some(E::HostKeyChanged(key)) => return changed(key).into(),
+    Step::from(match error {
+        Some(E::HostKeyUnknown(key)) => return Step::command(unknown(key)),
+        Some(E::HostKeyChanged(key)) => return Step::command(changed(key)),
         Some(E::HostKeyRevoked(_)) => {
             "do not use this key any more: give the host a new one, and pin that"
         }
         Some(E::KeyOpenToOthers { path }) => {
             let (place, path) = placed(path);
-            return format!("take the others' permissions away{place}: chmod 600 {path}").into();
+            return Step::command(format!(
+                "take the others' permissions away{place}: chmod 600 {path}"
+            ));
         }
         Some(E::KeyUnreadable { path }) => {
             let (place, path) = placed(path);
             let owner = "give it to the user that runs this (as root, with that user's number)";
-            return format!("{owner}{place}: chown UID {path} && chmod 600 {path}").into();
+            return Step::command(format!("{owner}{place}: chown UID {path} && chmod 600 {path}"));
         }
         Some(E::ConfigOpenToOthers { path }) => {
             let (place, path) = placed(path);
             let owner = "give it to the user that runs this (as root, with that user's number)";
-            return format!("{owner}{place}: chown UID {path} && chmod go-w {path}").into();
+            return Step::command(format!("{owner}{place}: chown UID {path} && chmod go-w {path}"));
         }
         Some(E::KeyUnusable { path, fault }) => {
-            return usable(&path.to_string_lossy(), *fault).into();
+            return usable(&path.to_string_lossy(), *fault);
         }
-        Some(E::Jump { fault, .. }) => return hint(Some(&**fault)),
+        Some(E::Jump { host, fault }) => return hint(Some(&**fault), host.parse().ok().as_ref()),
         Some(E::JumpForward { .. }) => {
             "check that the host is up and reached from the jump host, and that the jump host's sshd allows it (AllowTcpForwarding); the next run tries again"
         }
@@ -46,12 +70,15 @@ pub(crate) fn hint(error: Option<&ConnectError>) -> Cow<'static, str> {
         Some(E::NoUser { .. }) => {
             "run it as a user that /etc/passwd knows, or install the library nss_wrapper (Debian: libnss-wrapper)"
         }
-        Some(E::NoCommonAlgorithm { said }) => return allow(said).into(),
+        Some(E::NoCommonAlgorithm { said }) => return Step::from(allow(said)),
         Some(E::Closed { .. }) => {
             "look into the host's log for the reason: too many connections (MaxStartups), a list of banned addresses, a firewall; the next run tries again"
         }
         Some(E::Authentication { .. }) => {
-            "put the public key of the user that runs this into the host's authorized_keys (ssh-copy-id USER@HOST; without a key, ssh-keygen -t ed25519 first); nothing can be asked for, so no password, and a key with a passphrase needs an agent"
+            return Step::command(format!(
+                "put the public key of the user that runs this into the host's authorized_keys ({}; without a key, ssh-keygen -t ed25519 first); nothing can be asked for, so no password, and a key with a passphrase needs an agent",
+                copy_id(address)
+            ));
         }
         Some(E::NoSftp { .. }) => {
             "enable the sftp subsystem in the host's sshd_config (Subsystem sftp internal-sftp), and look whether the account may use it (a shell such as nologin, ForceCommand)"
@@ -59,13 +86,16 @@ pub(crate) fn hint(error: Option<&ConnectError>) -> Cow<'static, str> {
         Some(E::NoSftpServer { .. }) => {
             "install the SFTP server on the host (for dropbear, as on OpenWrt, the package openssh-sftp-server), or correct its path (Subsystem sftp in sshd_config)"
         }
-        Some(E::TextAtLogin { .. }) => {
-            "let the startup files of the host's shell (~/.bashrc, /etc/profile, ...) print only on a terminal: put the line [ -t 1 ] || return before what prints; 'ssh HOST true' must print nothing"
+        Some(E::TextAtLogin { .. }) => helper::PRINTS,
+        Some(E::CommandFailed { said }) => helper::of_words(said).unwrap_or(ONE_COMMAND),
+        Some(error @ E::Neither { no_helper, no_sftp }) => {
+            let of_helper = helper::of_words(no_helper).filter(|next| *next != helper::ONLY_SFTP);
+            match (of_helper, error.is_same_answer()) {
+                (Some(next), _) => next,
+                (None, true) => ONE_COMMAND,
+                (None, false) => return hint(Some(&**no_sftp), address),
+            }
         }
-        Some(E::CommandFailed { said }) if is_of_sudo(said) => SUDO_RULE,
-        Some(E::CommandFailed { .. }) => RUN_IT_THERE,
-        Some(E::Neither { no_helper, .. }) if is_of_sudo(no_helper) => SUDO_RULE,
-        Some(E::Neither { no_sftp, .. }) => return hint(Some(&**no_sftp)),
         Some(E::NameNotFound { .. }) => {
             "check the spelling of REMOTE_SRC_HOST, and that this machine can look up names"
         }
@@ -87,36 +117,20 @@ pub(crate) fn hint(error: Option<&ConnectError>) -> Cow<'static, str> {
     })
 }
 
-/// The next step where sudo does not start the helper.
-pub(crate) const SUDO_RULE: &str = "let sudo start this very command there without a password: docs/remote.md has the line for sudoers";
-
-/// Whether a command, or what it printed, is about sudo or doas.
-pub(crate) fn is_of_sudo(text: &str) -> bool {
-    let mut words = text.split(|c: char| !c.is_alphanumeric());
-    words.any(|word| word == "sudo" || word == "doas")
-}
-
-/// The next step where `command` starts no helper on the host.
-pub(crate) fn unstarted(command: &str) -> &'static str {
-    match is_of_sudo(command) {
-        true => SUDO_RULE,
-        false => RUN_IT_THERE,
-    }
-}
-
-const RUN_IT_THERE: &str = "run that command on the host as this user, to see what it prints";
+/// The next step where the host starts one command for everything.
+const ONE_COMMAND: &str = "look what the host starts for this key: command=\"…\" in front of it in ~/.ssh/authorized_keys, ForceCommand in sshd_config, or an account without a shell";
 
 /// How to make a key usable.
-fn usable(path: &str, fault: KeyFault) -> String {
+pub(crate) fn usable(path: &str, fault: KeyFault) -> Step {
     let path = quoted(path);
-    match fault {
+    Step::command(match fault {
         KeyFault::NoLineFeed => format!("add the line feed: echo >> {path}"),
         KeyFault::CarriageReturns => format!("remove them: sed -i 's/\\r$//' {path}"),
         KeyFault::Putty => format!(
             "convert it with puttygen (Debian: putty-tools): puttygen {path} -O private-openssh -o NEW, and name NEW in its place"
         ),
         KeyFault::Passphrase => "nothing can be asked for: make a key without a passphrase for this job (ssh-keygen -t ed25519 -N '' -f NEW), or start this with an agent (SSH_AUTH_SOCK)".to_owned(),
-    }
+    })
 }
 
 /// How to allow an algorithm that the host offers. ssh says: `no matching cipher found. Their offer: ...`.
@@ -228,7 +242,7 @@ mod tests {
 
     #[test]
     fn the_commands_name_the_key_and_the_file() {
-        let text = hint(Some(&ConnectError::HostKeyUnknown(Box::new(key()))));
+        let text = hint(Some(&ConnectError::HostKeyUnknown(Box::new(key()))), None).to_string();
         assert!(
             text.ends_with(
                 "mkdir -p -m 700 ~/.ssh && echo '[nas]:2222 ssh-ed25519 AAAA' >> ~/.ssh/known_hosts"
@@ -236,10 +250,10 @@ mod tests {
             "{text}"
         );
         let old = HostKey { old_file: Some("/etc/ssh/known".into()), ..key() };
-        let text = hint(Some(&ConnectError::HostKeyChanged(Box::new(old))));
+        let text = hint(Some(&ConnectError::HostKeyChanged(Box::new(old))), None).to_string();
         assert!(text.contains("ssh-keygen -f /etc/ssh/known -R '[nas]:2222' && echo '[nas]:2222 ssh-ed25519 AAAA' >> ~/.ssh/known_hosts"), "{text}");
         let unseen = HostKey { shown: None, file: None, ..key() };
-        let text = hint(Some(&ConnectError::HostKeyUnknown(Box::new(unseen))));
+        let text = hint(Some(&ConnectError::HostKeyUnknown(Box::new(unseen))), None).to_string();
         assert!(text.ends_with("ssh-keyscan -p 2222 nas >> ~/.ssh/known_hosts"), "{text}");
     }
 

@@ -2,9 +2,10 @@
 
 pub(crate) mod adopt;
 pub(crate) mod connection;
+pub(crate) mod helper;
+pub(crate) mod step;
 pub(crate) mod typed;
 
-use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -15,36 +16,41 @@ use engine::restore::RestoreCounts;
 use engine::snapshot::PruneRefusal;
 use engine::snapshot::SelectError;
 use engine::{LookError, RunError};
+use transport::ssh::connect::address::Address;
 use transport::ssh::connect::connect_error::ConnectError;
 
 use crate::config::mistake::shown_path;
 use crate::config::types::NamedJob;
+use crate::hint::step::Step;
 
 /// The next step for a symlink that is not followed.
 pub(crate) const UNTRUSTED_LINK: &str = "write the path of the folder itself, or, if the symlink is meant, give it (chown -h) and the folders on the way to it to root or to the user who runs this, and let no other user write to those";
 
 /// The next step after a failed run of `job`, if there is one.
-pub(crate) fn hint_for(job: &NamedJob, error: &RunError) -> Option<Cow<'static, str>> {
+pub(crate) fn hint_for(job: &NamedJob, error: &RunError) -> Option<Step> {
     match (error, &job.remote) {
         (RunError::Root { path, error: SourceError::Vanished }, Some(host))
             if mistyped(path).is_none() && !names_a_host(path) =>
         {
             let host = &host.address;
-            Some(Cow::Owned(format!(
-                "check that the path is right, mounted and readable; over SFTP some hosts show other paths than in their shell (Synology /photo for /volume1/photo, a chroot everything from its top folder on): sftp shows them (connect to {host}, then ls /); nothing was deleted, and the next run continues"
+            Some(Step::from(format!(
+                "check that the path is right, mounted and readable; over SFTP some hosts show other paths than in their shell (Synology /photo for /volume1/photo, a chroot everything from its top folder on): sftp shows them (connect to {host}, then ls /); nothing was deleted, and the next run tries again"
             )))
+        }
+        (RunError::NoConnection(error), Some(host)) => {
+            Some(crate::hint::connection::of_job(error.downcast_ref(), &host.address))
         }
         _ => hint(error),
     }
 }
 
 /// The next step for the reader of the log, if there is one.
-pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
-    Some(Cow::Borrowed(match error {
+pub(crate) fn hint(error: &RunError) -> Option<Step> {
+    Some(Step::from(match error {
         RunError::Root { error: SourceError::Unreadable { error, .. }, .. }
             if error.kind() == ErrorKind::PermissionDenied =>
         {
-            "give the user that reads it (of a remote source the one of REMOTE_SRC_HOST) the permission to read it, or use another one; nothing was deleted, and the next run continues"
+            "give the user that reads it (of a remote source the one of REMOTE_SRC_HOST) the permission to read it, or use another one; nothing was deleted, and the next run tries again"
         }
         RunError::Root { error: SourceError::UntrustedLink(_), .. } => UNTRUSTED_LINK,
         RunError::Destination { error, .. } if untrusted(error).is_some() => UNTRUSTED_LINK,
@@ -61,7 +67,7 @@ pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
             "for a folder of another machine write REMOTE_SRC_HOST=user@host, and in SRCS_TO_BACKUP the path alone; nothing was deleted"
         }
         RunError::Root { path, error: SourceError::Vanished } if mistyped(path).is_some() => {
-            return mistyped(path).map(Cow::Borrowed);
+            return mistyped(path).map(Step::from);
         }
         RunError::OtherSources { .. } => {
             "two jobs need two histories: write another BACKUP_NAME_PREFIX (or BACKUPS_DIR) for this one; if the sources of the job have really changed, the same command with --accept-sources goes on with these snapshots once"
@@ -70,7 +76,7 @@ pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
             "mount it, or remove its line from /etc/fstab if it is no longer wanted; nothing was deleted"
         }
         RunError::Root { .. } => {
-            "check that the path is right, mounted and readable; nothing was deleted, and the next run continues"
+            "check that the path is right, mounted and readable; nothing was deleted, and the next run tries again"
         }
         RunError::Lost { .. } => {
             "mount it and run again; nothing was sealed or deleted; if it is really so now, the same command with --accept-shrink lets it through once"
@@ -88,7 +94,7 @@ pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
             "nothing was sealed or deleted; if they are gone on purpose, the same command with --accept-shrink lets it through once"
         }
         RunError::NoSpace { .. } => {
-            "free space there or lower MAX_BACKUPS; the next run continues where this one stopped"
+            "free space there or lower MAX_BACKUPS; what was copied so far stays for the next run"
         }
         RunError::NotMounted { .. } => {
             "mount it, or remove its line from /etc/fstab if it is no longer wanted"
@@ -97,18 +103,18 @@ pub(crate) fn hint(error: &RunError) -> Option<Cow<'static, str>> {
             if error.kind() == ErrorKind::NotFound =>
         {
             let above = shown_path(path.parent().unwrap_or(path));
-            return Some(Cow::Owned(format!(
+            return Some(Step::from(format!(
                 "the folder above it has to be there: mount or make {above}, or write another BACKUPS_DIR"
             )));
         }
         RunError::Destination { .. } => {
-            "check that the backups folder is mounted and writable (BACKUPS_DIR); the next run continues where this one stopped"
+            "check that the backups folder is mounted and writable (BACKUPS_DIR); what was copied so far stays for the next run"
         }
         RunError::Sync { .. } => {
             "check the disk and its cable (dmesg, smartctl); the next run checks again what was not known to be on the disk"
         }
         RunError::NoConnection(error) => {
-            return Some(crate::hint::connection::hint(error.downcast_ref()));
+            return Some(crate::hint::connection::hint(error.downcast_ref(), None));
         }
         RunError::Endless { .. } => {
             "check the host; a tree that is really so wide can be split into several jobs"
@@ -248,10 +254,10 @@ pub(crate) fn restore_lost() -> &'static str {
     "what was restored so far is whole; when the host answers again, the same command continues where it stopped"
 }
 
-/// The next step if the host of a restore cannot be connected to.
-pub(crate) fn unconnected(error: &ConnectError) -> Cow<'static, str> {
+/// The next step if the host of a restore at `address` cannot be connected to.
+pub(crate) fn unconnected(error: &ConnectError, address: &Address) -> Step {
     use ConnectError as E;
-    Cow::Borrowed(match error {
+    Step::from(match error {
         E::NameNotFound { .. } => {
             "check the spelling of the host, and that this machine can look up names"
         }
@@ -268,7 +274,7 @@ pub(crate) fn unconnected(error: &ConnectError) -> Cow<'static, str> {
         E::Ssh { .. } | E::Stopped => {
             "check the host's name, that it is up and that ssh reaches it"
         }
-        error => return crate::hint::connection::hint(Some(error)),
+        error => return crate::hint::connection::hint(Some(error), Some(address)),
     })
 }
 
@@ -281,7 +287,7 @@ mod tests {
     #[test]
     fn a_host_in_a_source_and_a_missing_folder_above_have_their_own_hints() {
         let root = |path: &str| RunError::Root { path: path.into(), error: SourceError::Vanished };
-        let said = |error: &RunError| hint(error).unwrap_or_default().into_owned();
+        let said = |error: &RunError| hint(error).unwrap_or_default().to_string();
         assert!(said(&root("/here/nas:/photos")).contains("REMOTE_SRC_HOST=user@host"));
         assert!(said(&root("/here/photos")).contains("check that the path is right"));
         let create = |kind: ErrorKind| RunError::Destination {

@@ -15,7 +15,7 @@ use engine::source::RateLimit;
 use transport::Follow;
 use transport::helper::read::Asked;
 use transport::local::LocalSource;
-use transport::remote::{RemoteHelper, RemoteSource};
+use transport::remote::{NoHelper, RemoteHelper, RemoteSource};
 use transport::ssh::options::{Compression, LossReport, Options};
 
 use crate::config::log_format::Format;
@@ -23,7 +23,8 @@ use crate::config::rsync::parsed::RsyncOptions;
 use crate::config::rsync::remote_program::RemoteProgram;
 use crate::config::setting::secret_variables;
 use crate::config::types::{NamedJob, Remote};
-use crate::hint::connection::unstarted;
+use crate::hint::helper::{READS, Started, next};
+use crate::hint::step::Step;
 use crate::jobs::channels::ChannelMemory;
 use crate::log::JobLog;
 
@@ -37,6 +38,8 @@ pub(crate) enum Access {
     Run,
     /// An operation that writes nothing.
     Look,
+    /// The same, except that it may copy the helper to the host: `doctor` shows whether that works.
+    Check,
 }
 
 /// Opens the folders of a remote host. `connected` holds the connection until it is closed.
@@ -74,15 +77,18 @@ pub(crate) fn remote(
             host.address
         ));
     }
-    let source = RemoteSource::connect(&host.address, options, &host.helper, asked, move || {
-        stopped.asked()
-    })?;
+    let helper = match access {
+        Access::Run | Access::Check => host.helper.clone(),
+        Access::Look => host.helper.without_copying(),
+    };
+    let source =
+        RemoteSource::connect(&host.address, options, &helper, asked, move || stopped.asked())?;
     let source = connected.insert(Arc::new(source));
     if let Some(note) = source.note() {
         about.info(&format!("{}: {note}", host.address));
     }
     if let Some(why) = source.no_helper() {
-        over_sftp(host, why, follow, &about)?;
+        over_sftp((host, &helper), why, job, &about)?;
     }
     Ok(tailored(Arc::clone(source), &job.wanted, stop))
 }
@@ -91,27 +97,44 @@ pub(crate) fn remote(
 ///
 /// # Errors
 /// The job follows symlinks, which SFTP cannot do.
-fn over_sftp(host: &Remote, why: &str, follow: Follow, log: &JobLog) -> Result<(), NoConnection> {
+fn over_sftp(
+    (host, helper): (&Remote, &RemoteHelper),
+    why: &NoHelper,
+    job: &NamedJob,
+    log: &JobLog,
+) -> Result<(), NoConnection> {
     let address = &host.address;
-    if follow != Follow::default() {
+    let next = unstarted((host, helper), why, &job.wanted);
+    if job.wanted.follow != Follow::default() {
+        let next = next.map_or_else(String::new, |next| format!("{next}; or "));
         let what = format!(
-            "-L, -k and --copy-unsafe-links need backup_manager on {address}, and it does not answer there ({why}); install it there (REMOTE_HELPER=install), or remove these options"
+            "-L, -k and --copy-unsafe-links need backup_manager on {address}, and it does not answer there ({why}); {next}remove these options"
         );
         return Err(what.into());
     }
+    let next = next.map_or_else(String::new, |next| format!("; {next}"));
     let mut what =
-        format!("{address} is read over SFTP, as it runs no backup_manager serve: {why}");
-    match &host.helper {
-        RemoteHelper::Auto => what.push_str("; REMOTE_HELPER=install copies it there"),
-        RemoteHelper::Command(command) => what.push_str(&format!("; {}", unstarted(command))),
-        RemoteHelper::Off | RemoteHelper::Install => {}
-    }
+        format!("{address} is read over SFTP, as it runs no backup_manager serve: {why}{next}");
     let lost = &host.without_effect_over_sftp;
     if !lost.is_empty() {
         what.push_str(&format!("; rsync options without effect: {}", lost.join(", ")));
     }
-    log.info(&what);
+    // With `auto` nobody asked for a helper.
+    match helper {
+        RemoteHelper::Install | RemoteHelper::Command(_) => log.warn(&what),
+        RemoteHelper::Auto | RemoteHelper::Present | RemoteHelper::Off => log.info(&what),
+    }
     Ok(())
+}
+
+/// The next step where a host starts no helper to read from, unless `why` has it.
+pub(crate) fn unstarted(
+    (host, helper): (&Remote, &RemoteHelper),
+    why: &NoHelper,
+    wanted: &RsyncOptions,
+) -> Option<Step> {
+    let (address, options) = (&host.address, &options(host, wanted));
+    next(&Started { helper, address, options, serve: READS }, why)
 }
 
 /// Reports each connection to `address` that is lost and made again.
@@ -175,6 +198,15 @@ fn tailored<S: Source>(
 
 /// The options of the connection.
 pub(crate) fn options(host: &Remote, wanted: &RsyncOptions) -> Options {
+    Options {
+        known_hosts: host.known_hosts.clone(),
+        channels_given: host.sftp_channels.map(NonZeroUsize::get),
+        ..by_rsync(wanted, host.answer_timeout)
+    }
+}
+
+/// The options of a connection that options of rsync have. `limit`: how long an answer may take unless they say it.
+pub(crate) fn by_rsync(wanted: &RsyncOptions, limit: Duration) -> Options {
     let defaults = Options::default();
     let shell = &wanted.shell;
     let family = wanted.family.map(|letter| format!("-{letter}"));
@@ -188,10 +220,8 @@ pub(crate) fn options(host: &Remote, wanted: &RsyncOptions) -> Options {
         args: family.into_iter().chain(shell.args.iter().cloned()).collect(),
         under_way: wanted.bwlimit.map(|rate| (rate / 8).max(UNDER_WAY)),
         connect_timeout: wanted.contimeout.map_or(defaults.connect_timeout, Duration::from_secs),
-        answer_timeout: wanted.timeout.map_or(host.answer_timeout, Duration::from_secs),
-        known_hosts: host.known_hosts.clone(),
+        answer_timeout: wanted.timeout.map_or(limit, Duration::from_secs),
         withheld: secret_variables().collect(),
-        channels_given: host.sftp_channels.map(NonZeroUsize::get),
         ..defaults
     }
 }

@@ -6,13 +6,16 @@ use std::sync::Arc;
 
 use engine::Stop;
 use engine::entry::escape::shown;
-use transport::remote::RemoteHelper;
+use transport::remote::{NoHelper, RemoteHelper};
 use transport::remote_target::{RemoteTarget, TargetError};
 use transport::ssh::connect::address::{Address, BadAddress};
 use transport::ssh::options::Options;
 
-use crate::config::types::{NamedJob, Remote};
-use crate::hint::connection::unstarted;
+use crate::config::rsync::parsed::RsyncOptions;
+use crate::config::rsync::shell::Shell;
+use crate::config::types::Remote;
+use crate::hint::helper::{Started, WRITES, next};
+use crate::hint::step::Step;
 use crate::jobs::channels::ChannelMemory;
 use crate::jobs::open_source;
 use crate::snapshots::open::Series;
@@ -32,6 +35,15 @@ pub(crate) struct RestoreHost {
     backups_dir: PathBuf,
     sftp_channels: Option<NonZeroUsize>,
     helper: RemoteHelper,
+}
+
+/// What the command line says of the connection to the host, beside the settings.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Line {
+    /// `-e`, in place of the one of the job.
+    pub(crate) shell: Option<Shell>,
+    /// `-z`.
+    pub(crate) compress: bool,
 }
 
 /// Splits `HOST:DIR` as scp and rsync do: the colon must precede any slash. `None` for a local folder.
@@ -71,22 +83,24 @@ pub(crate) fn account(address: &Address) -> String {
 
 impl RestoreHost {
     /// The folder `dir` on the host at `address`. If the job of `series` backs up that host, its ssh options
-    /// apply here too, and also its user and port unless others are given.
-    pub(crate) fn new(address: Address, dir: Vec<u8>, series: &Series) -> Self {
+    /// apply here too, and also its user and port unless others are given. `line` applies to any host.
+    pub(crate) fn new(address: Address, dir: Vec<u8>, line: Line, series: &Series) -> Self {
         let of_job = series.job.as_deref().and_then(|job| Some((job.remote.as_ref()?, job)));
         let same = of_job.filter(|(remote, _)| fits(&address, remote));
-        let (address, options) = match same {
-            Some((remote, job)) => of_job_too(&address, remote, job),
-            None => (address, Options::default()),
+        let mut wanted = same.map_or_else(RsyncOptions::default, |(_, job)| job.wanted.clone());
+        wanted.compress |= line.compress;
+        wanted.shell = line.shell.unwrap_or(wanted.shell);
+        let (address, limit) = match same {
+            Some((remote, _)) => (completed(&address, remote), remote.answer_timeout),
+            None => (address, series.answer_timeout),
         };
-        let answer_timeout =
-            if same.is_some() { options.answer_timeout } else { series.answer_timeout };
+        // The limit of bytes in flight applies only to reading.
+        let options = Options { under_way: None, ..open_source::by_rsync(&wanted, limit) };
         let known_hosts = series.known_hosts.clone();
         let helper = same.map_or(&series.helper, |(remote, _)| &remote.helper).clone();
         let (backups_dir, sftp_channels) = (series.catalog.path().to_owned(), series.sftp_channels);
         let channels_given = sftp_channels.map(NonZeroUsize::get);
-        let withheld = crate::config::setting::secret_variables().collect();
-        let options = Options { answer_timeout, known_hosts, channels_given, withheld, ..options };
+        let options = Options { known_hosts, channels_given, ..options };
         Self { address, dir, options, backups_dir, sftp_channels, helper }
     }
 
@@ -105,21 +119,39 @@ impl RestoreHost {
         let loss_report = open_source::loss_report(self.address.to_string(), warn);
         let options = Options { channel_limit, loss_report, ..self.options.clone() };
         let stop = Arc::clone(stop);
+        let helper = self.helper(look);
         RemoteTarget::open(
             &self.address,
             options,
-            (&self.helper, CHANNELS),
+            (&helper, CHANNELS),
             (&self.dir, !look),
             move || stop.asked(),
         )
     }
 
-    /// What to do where the host starts no helper that writes, if `REMOTE_HELPER` is a command.
-    pub(crate) fn unstarted(&self) -> Option<&'static str> {
-        match &self.helper {
-            RemoteHelper::Command(command) => Some(unstarted(command)),
-            RemoteHelper::Off | RemoteHelper::Auto | RemoteHelper::Install => None,
-        }
+    /// The helper that is started: if the restore only `looks`, nothing is copied to the host.
+    fn helper(&self, looks: bool) -> RemoteHelper {
+        if looks { self.helper.without_copying() } else { self.helper.clone() }
+    }
+
+    /// Whether a helper is asked for, and not only used where there is one.
+    pub(crate) fn wants_helper(&self, looks: bool) -> bool {
+        matches!(self.helper(looks), RemoteHelper::Install | RemoteHelper::Command(_))
+    }
+
+    /// What to do where the host starts no helper that writes, unless `why` has it.
+    pub(crate) fn unstarted(&self, looks: bool, why: &NoHelper) -> Option<Step> {
+        let (helper, address, options) = (&self.helper(looks), &self.address, &self.options);
+        next(&Started { helper, address, options, serve: WRITES }, why)
+    }
+
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The user and the host, for messages.
+    pub(crate) fn account(&self) -> String {
+        account(&self.address)
     }
 
     /// Formats a path on the host for messages, in the form that `--to` accepts.
@@ -136,11 +168,10 @@ fn fits(address: &Address, remote: &Remote) -> bool {
         && (address.port().is_none() || address.port() == remote.address.port())
 }
 
-fn of_job_too(address: &Address, remote: &Remote, job: &NamedJob) -> (Address, Options) {
+/// The address with the user and the port of the host of the job.
+fn completed(address: &Address, remote: &Remote) -> Address {
     let full = address.with(remote.address.user(), remote.address.port());
-    // The limit of bytes in flight applies only to reading.
-    let options = Options { under_way: None, ..open_source::options(remote, &job.wanted) };
-    (full.unwrap_or_else(|_| address.clone()), options)
+    full.unwrap_or_else(|_| address.clone())
 }
 
 #[cfg(test)]

@@ -152,7 +152,7 @@ fn a_test_is_sent_every_way() {
 
 #[test]
 fn a_host_key_is_pinned_when_its_fingerprint_is_the_one_that_was_said() {
-    let (stage, server) = (stage(), need!(Sshd::serving(Subsystem::Internal)));
+    let (stage, mut server) = (stage(), need!(Sshd::serving(Subsystem::Internal)));
     let known = server.path("known_hosts");
     fs::remove_file(&known).expect("removed");
     let doctor = |words: &[&str]| {
@@ -169,7 +169,10 @@ fn a_host_key_is_pinned_when_its_fingerprint_is_the_one_that_was_said() {
     let done = doctor(&[&format!("--pin={fingerprint}")]).expect(0);
     done.assert_says("is pinned in").assert_says("knows this user and offers SFTP");
     assert!(known.exists());
-    doctor(&[]).expect(0);
+    doctor(&["--pin"]).expect(0).assert_says("is known already");
+    server.change_host_key();
+    let doctor = server.reached_by(stage.look("doctor").set("srcs-to-backup", &stage.source));
+    doctor.arg("--pin").expect(1).assert_says("nothing was pinned").assert_says("ssh-keygen -f ");
 }
 
 #[test]

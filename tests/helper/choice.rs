@@ -35,6 +35,44 @@ fn a_host_without_a_helper_is_read_over_sftp() {
     }
 }
 
+/// The line of the log that says that the host is read over SFTP, of a run with this helper.
+#[track_caller]
+fn over_sftp(server: &Sshd, stage: &Stage, helper: &str) -> String {
+    let done = server.reached_by(stage.run()).env("REMOTE_HELPER", helper).expect(0);
+    let line = done.said().lines().find(|line| line.contains(OVER_SFTP)).map(str::to_owned);
+    assert!(line.is_some(), "{}", done.said());
+    line.unwrap_or_default()
+}
+
+#[test]
+fn a_helper_that_was_asked_for_and_does_not_start_is_a_warning_with_what_to_do() {
+    let server = need!(Sshd::serving(Subsystem::Internal));
+    let stage = stage();
+    let port = server.port();
+    let shows = format!("ssh -p {port} {}@127.0.0.1 'false serve", server.account());
+    let old = stage.beside("old");
+    std::fs::write(
+        &old,
+        "#!/bin/sh\necho \"error: unrecognized subcommand 'serve'\" >&2; exit 2\n",
+    )
+    .unwrap();
+    stage.sh("chmod 755 ../old");
+    let old = old.display().to_string();
+    for (helper, level, next) in [
+        ("auto", "INFO", "REMOTE_HELPER=install copies it there"),
+        ("false", "WARN", shows.as_str()),
+        (&format!("echo Welcome; {BIN}"), "WARN", "a text before it starts anything: Welcome; let"),
+        (&old, "WARN", "too old for this one"),
+        (&format!("{BIN} serve --root /not/there"), "WARN", "leave serve out of REMOTE_HELPER"),
+    ] {
+        let line = over_sftp(&server, &stage, helper);
+        assert!(line.contains(&format!(" {level} ")) && line.contains(next), "{helper}: {line}");
+    }
+    let appended = format!("{BIN} serve");
+    let refused = server.reached_by(stage.run()).env("REMOTE_HELPER", &appended).expect(2);
+    refused.assert_says(&format!("the program appends serve itself; write {BIN}"));
+}
+
 #[test]
 fn a_host_for_sftp_only_is_read_over_sftp() {
     let plan = Plan::new(Subsystem::Internal).line("ForceCommand internal-sftp");
@@ -130,7 +168,7 @@ fn a_root_that_cannot_be_served_is_named_with_what_to_do() {
         ("home", "--root home: it must be an absolute path; write it from / on"),
         ("/nonexistent/folder", "create the folder, or correct the path"),
     ] {
-        let done = Run::new(BIN).args(&["serve", "--root", root]).expect(1);
+        let done = Run::new(BIN).args(&["serve", "--root", root]).expect(2);
         done.assert_says(why);
     }
 }

@@ -143,14 +143,17 @@ fn a_restore_is_compressed_too() {
     let line = need!(Line::to(&Tree::new()));
     let size = texts(&line.stage);
     line.copy("history", &[]).expect(0);
-    let to_host = |folder: &str, options: &str| {
-        let (_, to_host) = line.seen(&line.restore("history", folder, options));
+    let to_host = |folder: &str, options: &str, words: &[&str]| {
+        let (_, to_host) = line.seen(&line.restore("history", folder, options).args(words));
         let back = line.stage.beside(folder).join("source");
         Judge::plain().assert_same(&line.stage.source, &back);
         to_host
     };
-    let (plain, compressed) = (to_host("plain", "-a"), to_host("compressed", "-a,-z"));
-    assert!(plain > size && compressed < size / 3, "{compressed} instead of {plain}");
+    let plain = to_host("plain", "-a", &[]);
+    for (folder, options, words) in [("job", "-a,-z", &[][..]), ("option", "-a", &["-z"])] {
+        let compressed = to_host(folder, options, words);
+        assert!(plain > size && compressed < size / 3, "{compressed} instead of {plain}");
+    }
 }
 
 #[test]

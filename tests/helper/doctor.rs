@@ -43,7 +43,8 @@ fn doctor_says_how_the_host_is_read_and_restored_to() {
     through.assert_says("goes through its backup_manager, and everything comes back");
     let over = doctor(&stage, &server, "no-such-program");
     over.assert_says("offers SFTP").assert_says("it runs no backup_manager (");
-    over.assert_says("to fix it: run that command on the host as this user");
+    over.assert_says("to fix it: this shows what it prints, and nothing where it works: ssh -p ");
+    over.assert_says(" 'no-such-program serve --read-only </dev/null'");
     for over in [over, doctor(&stage, &server, "off")] {
         over.assert_says("goes over SFTP, with whole seconds");
     }

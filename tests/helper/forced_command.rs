@@ -118,4 +118,34 @@ fn a_restore_uses_another_key_by_an_option_of_rsync_or_a_host_of_ssh() {
     assert!(is_back());
     restore("other").expect(0);
     assert!(is_back());
+    // Also to a host that is not the one of the job.
+    for host in ["127.0.0.1", "test"] {
+        restore(host).expect(1);
+        assert!(!is_back());
+        restore(host).args(&["-z", "-e", &format!("ssh -i {}", key.display())]).expect(0);
+        assert!(is_back());
+    }
+}
+
+#[test]
+fn a_mistake_in_the_line_of_the_key_is_named_and_sftp_is_not() {
+    let stage = Stage::with(BIN, &Tree::new().file("file", "content"));
+    stage.take();
+    let server = need!(confined(&stage));
+    let run = || server.reached_by(stage.run()).set("backup-name-prefix", "other");
+    let restore = || {
+        let place = format!("test:{}", stage.beside("back").display());
+        server.known_to(stage.look("restore")).arg(&stage.source).set("to", place)
+    };
+    for (words, asked, said, next) in [
+        ("--readonly", run(), "unexpected argument '--readonly'", "correct the command"),
+        ("--read-only --root /not/there", run(), "--root /not/there: ", "create the folder"),
+        ("--read-only", restore(), "started with --read-only there", "a restore needs another key"),
+    ] {
+        force(&server, &format!("{BIN} serve {words}"));
+        let refused = asked.env("REMOTE_HELPER", "auto").expect(1);
+        refused.assert_says(said).assert_says(next).assert_says("~/.ssh/authorized_keys");
+        assert!(!refused.said().contains("sftp subsystem"), "{}", refused.said());
+        assert_eq!(refused.said().matches(said).count(), 1, "{}", refused.said());
+    }
 }

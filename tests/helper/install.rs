@@ -279,3 +279,14 @@ fn backup_machines_that_copy_at_the_same_time_do_not_disturb_each_other() {
     let copies = [copy(&host.stage), copy(&other.stage)];
     assert!(!names.is_empty() && names.iter().all(|name| copies.contains(name)), "{names:?}");
 }
+
+#[test]
+fn a_dry_run_copies_nothing() {
+    let host = need!(Host::new());
+    let dry_run = || host.run().arg("--dry-run").expect(0);
+    dry_run().assert_says(OVER_SFTP).assert_says("this command writes nothing");
+    assert!(!host.folder().exists());
+    // It uses what is there.
+    host.takes();
+    assert!(!dry_run().said().contains(OVER_SFTP), "{}", dry_run().said());
+}

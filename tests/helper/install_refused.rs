@@ -146,7 +146,7 @@ fn an_account_without_a_shell_is_named() {
         let host = need!(Host::with(|_, plan| plan.line(line)));
         let done = host.run().done();
         if line.contains("sftp") {
-            done.assert_code(0).assert_says(OVER_SFTP).assert_says("install it there by hand");
+            done.assert_code(0).assert_says(OVER_SFTP).assert_says("REMOTE_HELPER=off");
             host.stage.assert_newest_is_source(Judge::sftp());
         }
         assert_eq!(host.names(), BTreeSet::new());

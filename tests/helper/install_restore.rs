@@ -25,6 +25,8 @@ fn restore(host: &Host) -> Run {
 fn a_host_without_a_helper_gets_a_copy_which_the_next_restore_uses() {
     let host = need!(Host::new());
     host.stage.take();
+    restore(&host).arg("--dry-run").expect(0).assert_says("this command writes nothing");
+    assert!(!host.folder().exists());
     restore(&host).expect(0).assert_says("backup_manager serve");
     Judge::plain().assert_same(&host.stage.source, &host.stage.beside("back/source"));
     let names = host.names();

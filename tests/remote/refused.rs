@@ -102,7 +102,9 @@ fn a_host_key_that_is_not_known_is_never_taken_and_the_command_that_pins_it_is_t
     fs::write(&known, "").unwrap();
     // Not even if ssh's configuration permits it.
     scene.server.write_config("user", "StrictHostKeyChecking no");
-    let words = ["the host key of 127.0.0.1 is not known", &scene.fingerprint(), "pin it: "];
+    let fingerprint = scene.fingerprint();
+    let words =
+        ["the host key of 127.0.0.1 is not known", &fingerprint, "doctor --pin", "pin it: "];
     scene.assert_refused(&scene.run(), &words);
     assert_eq!(fs::read_to_string(&known).unwrap(), "");
     scene.pin_as_told();
@@ -160,7 +162,7 @@ fn a_host_without_sftp() {
     scene.assert_refused(&scene.run(), &["the host offers no SFTP", "sftp subsystem"]);
     let forced = Plan::new(Subsystem::Internal).line("ForceCommand echo Go away.");
     let scene = need!(Scene::new(forced));
-    scene.assert_refused(&scene.run(), &["the host offers no SFTP", "Go away."]);
+    scene.assert_refused(&scene.run(), &["the host offers no SFTP", "Go away; "]);
     let closed = Plan::new(Subsystem::Internal).line("ForceCommand false");
     let scene = need!(Scene::new(closed));
     scene.assert_refused(&scene.run(), &["the host offers no SFTP", "(exit status 1)"]);
@@ -184,7 +186,7 @@ fn a_host_whose_shell_prints_at_the_login() {
         return;
     }
     let scene = need!(Scene::new(Plan::served_by_shell("echo Welcome to the NAS")));
-    let words = ["prints a text at the login", "Welcome to the NAS", "[ -t 1 ] || return"];
+    let words = ["prints a text before it starts", "Welcome to the NAS", "[ -t 1 ] || return"];
     scene.assert_refused(&scene.run(), &words);
 }
 

@@ -90,3 +90,26 @@ fn a_snapshot_of_this_machine_comes_back_in_a_job_that_is_of_a_host_now() {
     in_place(run.env("SRCS_TO_BACKUP", &stage.source)).expect(0);
     assert_eq!(fs::read_to_string(stage.source.join("f1")).expect("a file"), "content");
 }
+
+#[test]
+fn a_host_without_a_colon_is_not_taken_for_a_folder() {
+    let server = need!(Sshd::serving(Subsystem::Internal));
+    let stage = of_host(&server);
+    let here = stage.beside("here");
+    fs::create_dir(&here).expect("created");
+    let restore = |to: &str| stage.look("restore").in_folder(&here).set("to", to);
+    for (to, instead) in [
+        ("bob@nas", "write --to bob@nas:DIR, or ./bob@nas for a folder here"),
+        ("bob@nas/srv/x", "write --to bob@nas:/srv/x, or ./bob@nas/srv/x for a folder here"),
+        ("127.0.0.1", "write --to 127.0.0.1:DIR for a folder there, or ./127.0.0.1"),
+        ("nas:~bob/x", "no other home is known"),
+    ] {
+        restore(to).expect(2).assert_says(instead);
+        assert!(fs::read_dir(&here).expect("a folder").next().is_none(), "{to}");
+    }
+    restore("folder").arg("-z").expect(2).assert_says("is for a folder on another machine");
+    for folder in ["./bob@nas", "nas"] {
+        restore(folder).expect(0);
+        assert!(here.join(folder).is_dir());
+    }
+}

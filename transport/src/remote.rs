@@ -30,6 +30,8 @@ pub enum RemoteHelper {
     Auto,
     /// The same. If there is none, or an older one than this program, this program first copies itself to that folder.
     Install,
+    /// What [`RemoteHelper::Install`] would use, as far as the host has it: nothing is copied there.
+    Present,
     /// What this command line starts; this program appends the command `serve`.
     Command(String),
 }
@@ -38,12 +40,22 @@ pub enum RemoteHelper {
 const SERVE: &str = "serve --read-only";
 
 impl RemoteHelper {
+    /// The same helper for a command that writes nothing to the host.
+    #[must_use]
+    pub fn without_copying(&self) -> Self {
+        match self {
+            Self::Install => Self::Present,
+            other => other.clone(),
+        }
+    }
+
     /// The line for the login shell of the user; `None` for [`RemoteHelper::Off`]. Every shell, also csh and fish,
     /// reads a text in single quotes alike. `serve` is the command and its options.
     pub(crate) fn line(&self, serve: &str) -> Option<String> {
         match self {
             Self::Off => None,
             Self::Auto | Self::Install => Some(found(&[], serve)),
+            Self::Present => Some(found(&Binaries::find().names().collect::<Vec<_>>(), serve)),
             Self::Command(command) => Some(format!("{command} {serve}")),
         }
     }
@@ -67,18 +79,23 @@ pub(crate) fn found(names: &[String], serve: &str) -> String {
 }
 
 /// The reason why a host offers neither a helper, because of `no_helper`, nor SFTP, because of `error`.
-pub(crate) fn neither(no_helper: Option<&str>, error: ConnectError) -> ConnectError {
+pub(crate) fn neither(no_helper: Option<&NoHelper>, error: ConnectError) -> ConnectError {
     match no_helper {
         Some(why) if error.is_about_service() => {
-            ConnectError::Neither { no_helper: why.to_owned(), no_sftp: Box::new(error) }
+            ConnectError::Neither { no_helper: why.to_string(), no_sftp: Box::new(error) }
         }
         _ => error,
     }
 }
 
-/// Why there is no helper.
-pub(crate) enum NoHelper {
-    Connect(ConnectError),
+/// Why a host starts no helper.
+#[derive(Debug, thiserror::Error)]
+pub enum NoHelper {
+    /// What the host starts does not answer as a helper.
+    #[error(transparent)]
+    NotStarted(ConnectError),
+    /// There is none, and nothing could be copied there.
+    #[error(transparent)]
     NotInstalled(NotInstalled),
 }
 
@@ -87,11 +104,10 @@ impl NoHelper {
     ///
     /// # Errors
     /// There is no connection at all.
-    pub(crate) fn or_sftp(self) -> Result<String, ConnectError> {
+    pub(crate) fn or_sftp(self) -> Result<Self, ConnectError> {
         match self {
-            Self::NotInstalled(why) => Ok(why.to_string()),
-            Self::Connect(error) if error.is_about_service() => Ok(error.to_string()),
-            Self::Connect(error) => Err(error),
+            Self::NotStarted(error) if !error.is_about_service() => Err(error),
+            why => Ok(why),
         }
     }
 }
@@ -124,16 +140,16 @@ pub(crate) fn installed<T>(
         Ok(connection) if !is_older(&connection) => return Ok(Installed::Before(connection)),
         Ok(connection) => Some(connection),
         Err(error) if error.is_about_service() => None,
-        Err(error) => return Err(NoHelper::Connect(error)),
+        Err(error) => return Err(NoHelper::NotStarted(error)),
     };
     let copied = install(address, &options.compressed_by_ssh(), &binaries, stopped);
     match (copied, older) {
         (Ok(name), older) => {
             drop(older);
             let connection = connect(found(std::slice::from_ref(&name), serve));
-            Ok(Installed::Now(connection.map_err(NoHelper::Connect)?, name))
+            Ok(Installed::Now(connection.map_err(NoHelper::NotStarted)?, name))
         }
-        (Err(NotInstalled::Stopped), _) => Err(NoHelper::Connect(ConnectError::Stopped)),
+        (Err(NotInstalled::Stopped), _) => Err(NoHelper::NotStarted(ConnectError::Stopped)),
         (Err(why), Some(older)) => Ok(Installed::Older(older, why)),
         (Err(why), None) => Err(NoHelper::NotInstalled(why)),
     }
@@ -159,7 +175,7 @@ pub enum RemoteSource {
     /// Through this program at the far end.
     Helper(HelperSource),
     /// Over SFTP; why not through a helper, unless that is not wanted.
-    Sftp(SftpSource, Option<String>),
+    Sftp(SftpSource, Option<NoHelper>),
 }
 
 /// A folder on a remote host.
@@ -203,7 +219,7 @@ impl RemoteSource {
                     installed((connect, is_older), SERVE, address, &options, stopped.clone())
                         .map(noted)
                 }
-                _ => connect(line).map_err(NoHelper::Connect),
+                _ => connect(line).map_err(NoHelper::NotStarted),
             };
             match started {
                 Ok(source) => return Ok(Self::Helper(source)),
@@ -212,16 +228,16 @@ impl RemoteSource {
         }
         let options = options.compressed_by_ssh();
         let source = SftpSource::connect(address.clone(), options, stopped);
-        let source = source.map_err(|error| neither(why_not.as_deref(), error))?;
+        let source = source.map_err(|error| neither(why_not.as_ref(), error))?;
         Ok(Self::Sftp(source, why_not))
     }
 
     /// Why the host is read over SFTP although a helper is wanted.
     #[must_use]
-    pub fn no_helper(&self) -> Option<&str> {
+    pub fn no_helper(&self) -> Option<&NoHelper> {
         match self {
             Self::Helper(_) => None,
-            Self::Sftp(_, why_not) => why_not.as_deref(),
+            Self::Sftp(_, why_not) => why_not.as_ref(),
         }
     }
 

@@ -5,9 +5,8 @@ use std::time::SystemTime;
 
 use engine::restore::PlaceError;
 
-use crate::helper::install::binaries::Binaries;
 use crate::helper::write::{HelperHost, HelperTarget};
-use crate::remote::{Installed, NoHelper, RemoteHelper, found, installed, neither};
+use crate::remote::{Installed, NoHelper, RemoteHelper, installed, neither};
 use crate::sftp::write::{SftpHost, SftpTarget};
 use crate::ssh::options::Options;
 use crate::ssh::{Address, ConnectError};
@@ -20,7 +19,7 @@ pub enum RemoteTarget {
     /// Through this program at the far end.
     Helper(Box<HelperTarget>),
     /// Over SFTP; why not through a helper, unless that is not wanted.
-    Sftp(Box<SftpTarget>, Option<String>),
+    Sftp(Box<SftpTarget>, Option<NoHelper>),
 }
 
 /// Why there is no folder to restore to.
@@ -60,7 +59,7 @@ impl RemoteTarget {
         let options = options.compressed_by_ssh();
         let options = Options { channels, channels_first: channels, ..options };
         let host = SftpHost::connect(address.clone(), options, stopped);
-        let host = host.map_err(|error| neither(why_not.as_deref(), error));
+        let host = host.map_err(|error| neither(why_not.as_ref(), error));
         let (host, now) = (host.map_err(TargetError::Connect)?, SystemTime::now());
         let opened = if make { host.make(dir, now) } else { host.look_at(dir, now) };
         Ok(Self::Sftp(Box::new(opened.map_err(TargetError::Place)?), why_not))
@@ -78,66 +77,9 @@ pub fn look_for_writing_helper(
     helper: &RemoteHelper,
     stopped: impl Fn() -> bool + Send + 'static,
 ) -> Option<Result<(), ConnectError>> {
-    let line = match helper {
-        RemoteHelper::Install => found(&Binaries::find().names().collect::<Vec<_>>(), SERVE),
-        helper => helper.line(SERVE)?,
-    };
+    let line = helper.without_copying().line(SERVE)?;
     let options = Options { channels: 1, channels_first: 1, ..options.compressed_by_ssh() };
     Some(HelperHost::connect(address.clone(), options, line, stopped).map(drop))
-}
-
-/// Where a host has the helper, for a line that starts it there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HelperPlace {
-    /// The program, as the shell of the user understands it.
-    Program(String),
-    /// Neither the `PATH` of the user nor the folder for helpers has one.
-    Missing,
-    /// The host does not tell, such as for a key with a forced command.
-    Unknown,
-}
-
-/// What the shell of a host says of the helper in front of its place.
-const MARK: &str = "helper-at:";
-
-/// Asks the shell of a host where the helper is that it starts for [`RemoteHelper::Auto`] or, if `install`, for
-/// [`RemoteHelper::Install`]. `stopped` as above.
-pub fn look_for_helper_place(
-    address: &Address,
-    options: &Options,
-    install: bool,
-    stopped: impl Fn() -> bool + Send + 'static,
-) -> HelperPlace {
-    let names = if install { Binaries::find().names().collect() } else { Vec::new() };
-    let options = Options { channels: 1, channels_first: 1, ..options.compressed_by_ssh() };
-    match HelperHost::connect(address.clone(), options, place_line(&names), stopped) {
-        Ok(_) => HelperPlace::Unknown,
-        Err(error) => place(&error.to_string()),
-    }
-}
-
-/// The line for the login shell that says where the helper is. It looks in the order in which [`found`] does.
-fn place_line(names: &[String]) -> String {
-    let copies: String = names.iter().map(|name| format!("\"$d/{name}\" ")).collect();
-    format!(
-        "sh -c 'd=$HOME/.cache/backup_manager; b=backup_manager; p=; for f in {copies}; do \
-         [ -x \"$f\" ] && p=${{f##*/}} && break; done; [ $p ] || if command -v $b >/dev/null; then p=PATH; else \
-         for f in \"$d\"/$b-* \"$d/$b\"; do [ -x \"$f\" ] && p=${{f##*/}}; done; fi; echo {MARK}$p >&2; exit 1'"
-    )
-}
-
-/// Reads what the shell says. Whatever the host answers, the place is a plain path.
-fn place(said: &str) -> HelperPlace {
-    let Some((_, rest)) = said.rsplit_once(MARK) else { return HelperPlace::Unknown };
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "._+-".contains(letter);
-    match rest.split([' ', ';']).next().unwrap_or_default() {
-        "" => HelperPlace::Missing,
-        "PATH" => HelperPlace::Program("backup_manager".to_owned()),
-        name if name.starts_with("backup_manager") && name.chars().all(plain) => {
-            HelperPlace::Program(format!("~/.cache/backup_manager/{name}"))
-        }
-        _ => HelperPlace::Unknown,
-    }
 }
 
 /// Connects to the helper of a host; copies this program there first if that is wanted and there is none, or an
@@ -170,32 +112,6 @@ fn through_helper(
                 }
             })
         }
-        _ => connect(line).map_err(NoHelper::Connect),
+        _ => connect(line).map_err(NoHelper::NotStarted),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_place_is_a_plain_path_whatever_the_host_says() {
-        let of =
-            |said: &str| place(&format!("the command on the host failed: {said} (exit status 1)"));
-        let at = |path: &str| HelperPlace::Program(path.to_owned());
-        assert_eq!(of("helper-at:PATH"), at("backup_manager"));
-        assert_eq!(
-            of("hello; helper-at:backup_manager-1.2.3-0f"),
-            at("~/.cache/backup_manager/backup_manager-1.2.3-0f")
-        );
-        assert_eq!(of("helper-at:"), HelperPlace::Missing);
-        for strange in
-            ["", "helper-at:backup_manager$(id)", "helper-at:../x", "helper-at:backup_manager/../x"]
-        {
-            assert_eq!(of(strange), HelperPlace::Unknown, "{strange}");
-        }
-        // csh(1) expands `!` also in quotes.
-        let line = place_line(&["backup_manager-1.2.3-0f".to_owned()]);
-        assert!(line.matches('\'').count() == 2 && !line.contains(['!', '\n', '\\']), "{line}");
-    }
 }

@@ -27,6 +27,7 @@ pub use self::targets::{
 use crate::fs::access::own_umask;
 use crate::monitor::context::Context;
 use crate::repository::Repository;
+use crate::repository::lock::read_lock::ReadLock;
 use crate::repository::records::report_file::report;
 use crate::restore::request::{RequestedPath, names};
 use crate::restore::walk::read_snapshot::has;
@@ -34,46 +35,49 @@ use crate::restore::walk::shared_inodes::Sizes;
 use crate::restore::walk::{RestoreWalk, shared_inodes};
 use crate::snapshot::name::SnapshotName;
 
-/// Checks that a snapshot has all entries of `landing`. [`restore`] checks it too, but needs a target: a caller that would
-/// create the target's folder calls this one before.
-///
-/// # Errors
-/// It lacks one, or cannot be read.
-pub fn require_all(
-    (repository, snapshot): (&Repository, &SnapshotName),
-    landing: &Landing,
-) -> Result<(), RestoreError> {
-    let _stays = repository.lock_for_reading(snapshot)?;
-    let (top, kept) = (repository.top(snapshot)?, repository.kept(snapshot)?);
-    for item in &landing.items {
-        if !is_sound(&item.inside) || !has(&top, &kept, item)? {
-            return Err(no_such_path(snapshot, item));
-        }
-    }
-    Ok(())
+/// What is restored, and the snapshot that has all of it. No other process removes the snapshot while this value exists.
+pub struct FoundLanding<'a> {
+    repository: &'a Repository,
+    snapshot: &'a SnapshotName,
+    landing: &'a Landing,
+    _stays: ReadLock,
 }
 
-/// Restores the entries of `landing` from a snapshot to `target`, and reports each action to `sink`.
+impl<'a> FoundLanding<'a> {
+    /// Looks the entries of `landing` up. It needs no target: nothing is created for paths that the snapshot lacks.
+    ///
+    /// # Errors
+    /// The snapshot lacks one, or cannot be read.
+    pub fn look_up(
+        (repository, snapshot): (&'a Repository, &'a SnapshotName),
+        landing: &'a Landing,
+    ) -> Result<Self, RestoreError> {
+        let stays = repository.lock_for_reading(snapshot)?;
+        let (top, kept) = (repository.top(snapshot)?, repository.kept(snapshot)?);
+        for item in &landing.items {
+            if !is_sound(&item.inside) || !has(&top, &kept, item)? {
+                return Err(no_such_path(snapshot, item));
+            }
+        }
+        Ok(Self { repository, snapshot, landing, _stays: stays })
+    }
+}
+
+/// Restores what was found in a snapshot to `target`, and reports each action to `sink`.
 ///
 /// # Errors
 /// The restore ended early. It reports an entry that cannot be restored to `sink` and continues.
 pub fn restore<T: Target>(
-    (repository, snapshot): (&Repository, &SnapshotName),
-    landing: &Landing,
+    found: &FoundLanding<'_>,
     target: &T,
     options: RestoreOptions,
     context: &Context,
     sink: &dyn RestoreSink,
 ) -> Result<RestoreCounts, RestoreError> {
     let _ = own_umask();
+    let FoundLanding { repository, snapshot, landing, .. } = *found;
     let items = &landing.items;
-    let _stays = repository.lock_for_reading(snapshot)?;
     let walk = RestoreWalk::new((repository, snapshot), target, options, context, sink)?;
-    for item in items {
-        if !is_sound(&item.inside) || walk.find(item)?.is_none() {
-            return Err(no_such_path(snapshot, item));
-        }
-    }
     let report = report(repository, snapshot);
     let sizes = Sizes { wanted: context.progress.is_watched(), report: report.as_ref() };
     let several = shared_inodes::several(walk.top(), items, &sizes, &|| context.stop.asked());

@@ -11,7 +11,7 @@ use transport::ssh::options::Options;
 
 use crate::config::load;
 use crate::exit::Exit;
-use crate::hint::hint;
+use crate::hint::connection::of_job;
 use crate::jobs::open_source::options;
 use crate::log;
 use crate::log::{JobLog, Stream};
@@ -40,14 +40,15 @@ pub(crate) fn run(_args: &Args) -> Exit {
         let log = JobLog::new(&job.name, config.log_format);
         let options = Options { tries: 0, ..options(remote, &job.wanted) };
         let (address, asked) = (&remote.address, Asked::default());
-        match RemoteSource::connect(address, options, &remote.helper, asked, || false) {
+        let helper = remote.helper.without_copying();
+        match RemoteSource::connect(address, options, &helper, asked, || false) {
             Ok(source) => {
                 source.close();
                 log.info(&format!("the host {host} is up and lets this user in"));
             }
             Err(error) => {
+                let hint = of_job(Some(&error), address);
                 let error = RunError::NoConnection(NoConnection::from(error));
-                let hint = hint(&error).unwrap_or_default();
                 log.warn(&format!("the host {host} cannot be used now: {error}; {hint}"));
             }
         }

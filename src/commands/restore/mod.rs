@@ -2,12 +2,13 @@
 //! snapshot.
 
 mod on_host;
+mod to;
 pub(crate) mod words;
 mod work;
 
 use std::ffi::OsString;
 use std::io::{self};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,15 +23,14 @@ use engine::restore::Absence;
 use engine::restore::Overwrite;
 use engine::restore::RestoreOptions;
 use engine::restore::{LandingError, below_a_folder, in_place};
-use transport::ssh::connect::address::Address;
 
 use crate::args::flags::{Restoring, SettingFlags};
+use crate::commands::restore::to::{LineArgs, TargetArgs};
 use crate::commands::restore::work::{RestoreDestination, Work};
 use crate::exit::Exit;
 use crate::hint;
 use crate::jobs::signals::supervise;
 use crate::snapshots::open::{SelectedSnapshot, Series, Where, open};
-use crate::snapshots::restore_host;
 use crate::snapshots::restore_host::RestoreHost;
 use crate::term::print::{fail, say, warn};
 
@@ -64,7 +64,9 @@ Examples:
   backup_manager restore '2 days ago' /home/uname/docs --in-place --dry-run
       Show what the restore of a folder to its original path would do
   backup_manager restore my_backup.07-12-2023_13-32-58 --to /mnt/new
-  backup_manager restore /home/uname/docs --to root@newhost:/home/uname";
+  backup_manager restore /home/uname/docs --to root@newhost:/home/uname
+  backup_manager restore /home/uname/docs --to nas:docs -e 'ssh -i KEYFILE'
+      With another key than that of the backups";
 
 /// Bring files, folders or everything back as they were
 #[derive(Debug, clap::Args)]
@@ -77,9 +79,8 @@ pub(crate) struct Args {
     /// Restore into this folder, made if it is missing; USER@HOST:DIR is on another machine
     #[arg(long, value_name = "DIR", group = "place")]
     to: Option<OsString>,
-    /// Port of that machine's sshd, unless ssh's configuration has it
-    #[arg(long, value_name = "PORT", requires = "to")]
-    ssh_port: Option<u16>,
+    #[command(flatten)]
+    line: LineArgs,
     /// Restore to where it came from on this machine; asks first. For a remote source write --to HOST:/
     #[arg(long, group = "place")]
     in_place: bool,
@@ -147,13 +148,6 @@ impl From<OverwriteArgs> for Overwrite {
     }
 }
 
-/// The target of a restore.
-enum TargetArgs {
-    Folder(PathBuf),
-    Host(Address, Vec<u8>),
-    InPlace,
-}
-
 pub(crate) fn run(args: Args) -> Exit {
     if !proc_is_mounted() {
         fail(&format!("restore needs /proc, which is not mounted here; {}", hint::NO_PROC));
@@ -176,7 +170,7 @@ fn prepare(args: Args) -> Result<Work, Exit> {
     let Args {
         words,
         to,
-        ssh_port,
+        line,
         overwrite,
         delete,
         sure,
@@ -191,7 +185,7 @@ fn prepare(args: Args) -> Result<Work, Exit> {
     } = args;
     let to = match to {
         None => TargetArgs::InPlace,
-        Some(to) => folder(to, ssh_port)?,
+        Some(to) => to::target(to, line)?,
     };
     let all = open(place, settings.given, Vec::new())?;
     let now = Local::now();
@@ -205,8 +199,11 @@ fn prepare(args: Args) -> Result<Work, Exit> {
         warn(&format!("a check found damage in {name}; {}", hint::restored_damaged()));
     }
     let roots = series.roots_of(&name);
+    if let TargetArgs::Folder(_, given) = &to {
+        on_host::refuse_bare(series, &name, given)?;
+    }
     let landing = match to {
-        TargetArgs::Folder(_) | TargetArgs::Host(..) => below_a_folder(&paths, &roots),
+        TargetArgs::Folder(..) | TargetArgs::Host(..) => below_a_folder(&paths, &roots),
         TargetArgs::InPlace => {
             let report = series.catalog.report(&name);
             on_host::refuse(series, &name, report.as_ref(), &paths)?;
@@ -226,9 +223,9 @@ fn prepare(args: Args) -> Result<Work, Exit> {
     let delete = if delete { Some(absence(series, &name, &sure)?) } else { None };
     let options = RestoreOptions { overwrite: overwrite.into(), delete, accept_damage, fake_super };
     let place = match to {
-        TargetArgs::Folder(path) => RestoreDestination::Folder(path),
-        TargetArgs::Host(address, dir) => {
-            RestoreDestination::Host(Box::new(RestoreHost::new(address, dir, series)))
+        TargetArgs::Folder(path, _) => RestoreDestination::Folder(path),
+        TargetArgs::Host(address, dir, line) => {
+            RestoreDestination::Host(Box::new(RestoreHost::new(address, dir, line, series)))
         }
         TargetArgs::InPlace => RestoreDestination::InPlace,
     };
@@ -238,52 +235,6 @@ fn prepare(args: Args) -> Result<Work, Exit> {
         work.confirm()?;
     }
     Ok(work)
-}
-
-/// Parses the value of `--to`.
-fn folder(to: OsString, port: Option<u16>) -> Result<TargetArgs, Exit> {
-    let bytes = to.as_bytes();
-    if bytes.is_empty() {
-        fail("--to is empty; name a folder");
-        return Err(Exit::Usage);
-    }
-    if bytes == b"-" {
-        fail("--to -: a restore writes into a folder; name one, or ./- for a folder of that name");
-        return Err(Exit::Usage);
-    }
-    if bytes.starts_with(b"~") {
-        let to = shown(bytes);
-        fail(&format!(
-            "--to {to}: only a shell knows '~'; write the full path (or ./{to} for that name)"
-        ));
-        return Err(Exit::Usage);
-    }
-    if let Some((host, dir)) = restore_host::split(bytes) {
-        if let Some((port, rest)) = restore_host::port_before(dir) {
-            let (host, port, rest) = (shown(host), shown(port), shown(rest));
-            fail(&format!(
-                "--to {}: the port has an option of its own; write --to {host}:{rest} --ssh-port {port}, or {host}:./{port}:{rest} for a folder of that name",
-                shown(bytes)
-            ));
-            return Err(Exit::Usage);
-        }
-        return match restore_host::address(host, port) {
-            Ok(address) => Ok(TargetArgs::Host(address, dir.to_vec())),
-            Err(error) => {
-                let shown = shown(bytes);
-                fail(&format!(
-                    "--to {shown}: {error}; write user@host:DIR or user@[v6]:DIR, or ./{shown} for a folder here"
-                ));
-                Err(Exit::Usage)
-            }
-        };
-    }
-    if port.is_some() {
-        fail("--ssh-port is for a folder on another machine; write --to user@host:DIR");
-        return Err(Exit::Usage);
-    }
-    let here = std::env::current_dir().unwrap_or_default();
-    Ok(TargetArgs::Folder(here.join(PathBuf::from(to))))
 }
 
 /// The entries that may be removed because the snapshot does not contain them. Fails if that is unknown.

@@ -1,5 +1,9 @@
 //! Refuses `--in-place` for a snapshot of a remote host: its paths are those of the host, not of this machine.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
 use engine::Report;
 use engine::SnapshotName;
 use engine::entry::escape::shown;
@@ -31,6 +35,24 @@ pub(super) fn refuse(
     };
     fail(&format!(
         "--in-place restores to this machine, and {name} is a snapshot of {host}; write {back} to restore to that host, or --to DIR for a folder of this machine"
+    ));
+    Err(Exit::Usage)
+}
+
+/// Refuses `--to HOST` without a colon where the snapshot is of that host: it would be a folder of this machine.
+///
+/// # Errors
+/// It is that host, and no folder has this name.
+pub(super) fn refuse_bare(series: &Series, name: &SnapshotName, to: &OsStr) -> Result<(), Exit> {
+    let report = series.catalog.report(name);
+    let source = SourceHost::of(series, report.as_ref());
+    let is_host = source.is_some_and(|source| source.name.as_bytes() == to.as_bytes());
+    if !is_host || Path::new(to).is_dir() {
+        return Ok(());
+    }
+    let to = shown(to.as_bytes());
+    fail(&format!(
+        "--to {to}: that is the host of the snapshot; write --to {to}:DIR for a folder there, or ./{to} for a folder here"
     ));
     Err(Exit::Usage)
 }

@@ -14,9 +14,9 @@ use engine::restore::Landing;
 use engine::restore::Overwrite;
 use engine::restore::PreviewTarget;
 use engine::restore::Target;
+use engine::restore::{FoundLanding, restore};
 use engine::restore::{LocalTarget, PlaceError};
 use engine::restore::{RestoreError, RestoreOptions};
-use engine::restore::{require_all, restore};
 use engine::{Progress, Silent};
 use transport::remote_target::{RemoteTarget, TargetError};
 
@@ -94,13 +94,16 @@ impl Work {
 
     pub(super) fn done(&self, stop: &Arc<Stop>) -> Exit {
         // No folder is made for paths that the snapshot does not have.
-        if let Err(error) = require_all((&self.catalog, &self.snapshot), &self.landing) {
-            return self.failed(&error);
-        }
+        let from = (&*self.catalog, &self.snapshot);
+        let found = match FoundLanding::look_up(from, &self.landing) {
+            Ok(found) => found,
+            Err(error) => return self.failed(&error),
+        };
+        let found = &found;
         let top = match &self.place {
             RestoreDestination::Folder(path) => path.as_path(),
             RestoreDestination::InPlace => Path::new("/"),
-            RestoreDestination::Host(host) => return self.to_host(host, stop),
+            RestoreDestination::Host(host) => return self.to_host(found, host, stop),
         };
         let sync = sync_child::in_a_child;
         let opened = if self.dry_run || matches!(self.place, RestoreDestination::InPlace) {
@@ -117,41 +120,45 @@ impl Work {
                 }
             }
             Ok(target) if self.dry_run => {
-                self.to(&PreviewTarget(&target), shown_path(top), None, stop)
+                self.to(found, &PreviewTarget(&target), (shown_path(top), None), stop)
             }
-            Ok(target) => self.to(&target, shown_path(top), None, stop),
+            Ok(target) => self.to(found, &target, (shown_path(top), None), stop),
         }
     }
 
-    fn to_host(&self, host: &RestoreHost, stop: &Arc<Stop>) -> Exit {
+    fn to_host(&self, found: &FoundLanding<'_>, host: &RestoreHost, stop: &Arc<Stop>) -> Exit {
         let at = |path: &[u8]| host.shown(path);
         match host.open(self.dry_run, stop) {
             Err(_) if stop.asked() => Exit::Signal(0),
             Err(TargetError::Place(error)) => {
-                fail(&format!("{}: {error}; {}", at(b""), unplaced(&error)));
+                fail(&format!("{}: {error}; {}", host.account(), unplaced(&error)));
                 match error {
                     PlaceError::InBackups { .. } => Exit::Usage,
                     PlaceError::Impossible { .. } => Exit::Failed,
                 }
             }
             Err(TargetError::Connect(error)) => {
-                let hint = hint::unconnected(&error);
-                fail(&format!("cannot restore to {} {error}; {hint}", at(b"")));
+                let hint = hint::unconnected(&error, host.address());
+                fail(&format!("cannot restore to {}: {error}; {hint}", host.account()));
                 Exit::Failed
             }
             Ok(RemoteTarget::Helper(target)) => {
-                let exit = self.on_host(&*target, at(target.path()), Over::Helper, stop);
+                let exit = self.on_host(found, &*target, (at(target.path()), Over::Helper), stop);
                 target.close();
                 exit
             }
             Ok(RemoteTarget::Sftp(target, why)) => {
                 if let Some(why) = why {
-                    let next =
-                        host.unstarted().map_or_else(String::new, |next| format!("; {next}"));
-                    say(&format!(
+                    let next = host.unstarted(self.dry_run, &why);
+                    let next = next.map_or_else(String::new, |next| format!("; {next}"));
+                    let what = format!(
                         "{} is restored to over SFTP, as its host runs no backup_manager serve that writes: {why}{next}",
                         at(target.path())
-                    ));
+                    );
+                    match host.wants_helper(self.dry_run) {
+                        true => warn(&what),
+                        false => say(&what),
+                    }
                 }
                 if !target.syncs() && !self.dry_run {
                     warn(
@@ -159,7 +166,7 @@ impl Work {
                     );
                 }
                 let synced = target.syncs();
-                let exit = self.on_host(&*target, at(target.path()), Over::Sftp, stop);
+                let exit = self.on_host(found, &*target, (at(target.path()), Over::Sftp), stop);
                 if synced && !target.syncs() && !self.dry_run {
                     warn(
                         "that machine cannot sync what its SFTP server offered to: what is written is on its disk when its system puts it there, or when you run `sync` on it",
@@ -171,20 +178,32 @@ impl Work {
         }
     }
 
-    fn on_host<T: Target>(&self, target: &T, top: String, over: Over, stop: &Arc<Stop>) -> Exit {
+    fn on_host<T: Target>(
+        &self,
+        found: &FoundLanding<'_>,
+        target: &T,
+        (top, over): (String, Over),
+        stop: &Arc<Stop>,
+    ) -> Exit {
         match self.dry_run {
-            true => self.to(&PreviewTarget(target), top, Some(over), stop),
-            false => self.to(target, top, Some(over), stop),
+            true => self.to(found, &PreviewTarget(target), (top, Some(over)), stop),
+            false => self.to(found, target, (top, Some(over)), stop),
         }
     }
 
-    fn to<T: Target>(&self, target: &T, top: String, over: Option<Over>, stop: &Arc<Stop>) -> Exit {
+    /// Restores to `target`, whose folder is shown as `top`.
+    fn to<T: Target>(
+        &self,
+        found: &FoundLanding<'_>,
+        target: &T,
+        (top, over): (String, Option<Over>),
+        stop: &Arc<Stop>,
+    ) -> Exit {
         let progress = Arc::new(Progress::default());
         let from = RestoredFrom { landing: self.landing.clone(), roots: self.roots.clone() };
         let results = Restored::new(top, from, self.dry_run, self.json, over, &progress);
         let context = context(stop, &progress, Arc::new(Silent));
-        let (from, landing) = ((&*self.catalog, &self.snapshot), &self.landing);
-        match restore(from, landing, target, self.options.clone(), &context, &results) {
+        match restore(found, target, self.options.clone(), &context, &results) {
             Ok(counts) => results.finish(&self.snapshot, &counts),
             Err(error) => {
                 drop(results);

@@ -38,7 +38,7 @@ pub(crate) fn sources(raw: &Raw) -> Checked<Vec<PathBuf>> {
         .filter(|item| item.starts_with(b"~"))
         .map(|item| {
             format!(
-                "{}: only a shell knows '~'; write the full path (or ./~ for that name)",
+                "{}: only a shell knows '~'; write the full path, of a remote host the one that pwd shows there (here ./~ is a folder of that name)",
                 shown(item)
             )
         })
@@ -190,6 +190,10 @@ pub(crate) fn remote_helper(raw: &Raw) -> Checked<RemoteHelper> {
         "install" => Ok(RemoteHelper::Install),
         "off" => Ok(RemoteHelper::Off),
         line if line.contains(['\n', '\r']) => wrong("a command is one line".to_owned()),
+        line if line.ends_with(" serve") => wrong(format!(
+            "the program appends serve itself; write {}",
+            shown(line.trim_end_matches(" serve").as_bytes())
+        )),
         line => match misspelt_helper(line) {
             Some(word) => wrong(format!(
                 "there is no {}; did you mean {word}? Write the path of a command of that name",

@@ -58,7 +58,7 @@ impl Shell {
         while let Some(word) = words.next() {
             let Some(cluster) = word.strip_prefix('-').filter(|cluster| !cluster.is_empty()) else {
                 return Err(format!(
-                    "'{word}' is not an option of ssh; write the host into REMOTE_SRC_HOST"
+                    "'{word}' is not an option of ssh; write the host into REMOTE_SRC_HOST, of a restore into --to"
                 ));
             };
             for (at, letter) in cluster.char_indices() {

@@ -86,7 +86,7 @@ pub(crate) const ROWS: &[OptionRow] = &[
         "compress-level",
         "NUM",
         |w, value| w.compress_level(value),
-        "1 to 19 through the helper, 3 by default; implies `-z`. ssh has one level",
+        "1 to 19 through the helper (a number beyond counts as the nearest), 3 by default; implies `-z`. ssh has one level",
     )
     .or(&["zl"])
     .remote(),

@@ -143,6 +143,10 @@ mod tests {
             None
         }
 
+        fn begins_greeting(_: &[u8]) -> bool {
+            false
+        }
+
         fn keeps_channels_apart(&self, _: Option<&str>, (): &()) -> bool {
             true
         }

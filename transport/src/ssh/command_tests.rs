@@ -39,6 +39,10 @@ impl Service for Line {
         (frame == b"hello").then_some(frame.len()).ok_or(Violation("another greeting"))
     }
 
+    fn begins_greeting(_: &[u8]) -> bool {
+        false
+    }
+
     fn keeps_channels_apart(&self, _: Option<&str>, _: &usize) -> bool {
         true
     }

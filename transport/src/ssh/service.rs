@@ -18,6 +18,9 @@ impl Start<'_> {
     }
 }
 
+/// The number of bytes by which a greeting is recognized behind a text.
+pub(crate) const GREETING: usize = 9;
+
 /// What runs at the far end of each channel.
 pub(crate) trait Service: 'static {
     /// The name of its protocol, for messages.
@@ -37,6 +40,9 @@ pub(crate) trait Service: 'static {
     /// # Errors
     /// If the frame is no greeting.
     fn read_hello(&self, frame: &[u8]) -> Result<Self::Offers, Violation>;
+
+    /// Whether these bytes, of which there are [`GREETING`], begin a greeting. A text of the host's shell may come before.
+    fn begins_greeting(bytes: &[u8]) -> bool;
 
     /// How this end compresses what it sends behind the greeting. `None`: neither end compresses.
     fn compression(&self, _: &Self::Offers) -> Option<Level> {

@@ -200,10 +200,17 @@ impl<'a, T: Target> RestoreWalk<'a, T> {
         top: &SharedFolder<T>,
         ways: &mut HashMap<Vec<u8>, SharedFolder<T>>,
     ) -> Result<(), (Vec<u8>, io::Error)> {
-        let (Some((last, above)), Ok(Some((_, wanted)))) = (item.to.split_last(), self.find(item))
-        else {
-            return Ok(());
+        let Some((last, above)) = item.to.split_last() else { return Ok(()) };
+        let found = match self.find(item) {
+            Ok(Some((_, wanted))) => Ok(wanted),
+            // It was there when the restore began.
+            Ok(None) => Err(io::ErrorKind::NotFound.into()),
+            Err(error) => Err(io::Error::other(error)),
         };
+        let wanted = found.map_err(|error| {
+            let names: Vec<_> = item.to.iter().map(|name| name.to_bytes()).collect();
+            (names.join(&b'/'), error)
+        })?;
         let mut at = Arc::clone(top);
         for (number, name) in above.iter().enumerate() {
             let place = at.to.child(name, None);

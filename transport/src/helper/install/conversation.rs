@@ -58,6 +58,10 @@ impl Service for Installer {
         }
     }
 
+    fn begins_greeting(bytes: &[u8]) -> bool {
+        matches!(bytes, [0, 0, 1, 0, b'h', b'e', b'l', b'l', b'o'])
+    }
+
     fn keeps_channels_apart(&self, _: Option<&str>, _: &Begun) -> bool {
         false
     }

@@ -1,16 +1,18 @@
 //! Copies this program to `~/.cache/backup_manager/` of a remote account, for `serve` to be started from there.
 //!
 //! `binaries` finds what can be copied, `script` is what the shell of the host runs and says, `names` decides what is
-//! removed, `conversation` performs.
+//! removed, `conversation` performs. `place` asks where a copy is.
 
 pub(crate) mod binaries;
 pub(crate) mod conversation;
 pub(crate) mod names;
 pub(crate) mod not_installed;
+pub(crate) mod place;
 pub(crate) mod script;
 
 pub use crate::helper::install::binaries::own_hash;
 pub use crate::helper::install::not_installed::NotInstalled;
+pub use crate::helper::install::place::{HelperPlace, look_for_helper_place};
 
 use crate::helper::install::binaries::Binaries;
 use crate::helper::install::conversation::converse;

@@ -6,9 +6,7 @@ use crate::ssh::ConnectError;
 #[derive(Debug, thiserror::Error)]
 pub enum NotInstalled {
     /// The host has no shell for this user, or does not answer.
-    #[error(
-        "the script that copies backup_manager does not run there: {0}; install it there by hand (docs/remote.md)"
-    )]
+    #[error("the script that copies backup_manager does not run there: {0}")]
     NoShell(ConnectError),
     /// The name of the host's system and machine, of which there is no program here.
     #[error(

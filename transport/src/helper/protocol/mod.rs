@@ -32,3 +32,9 @@ pub(crate) const CONTENT_MAX: usize = 256 * 1024;
 
 /// The number of messages that belong to no request.
 pub(crate) const CONNECTION: u32 = 0;
+
+/// Whether these bytes begin the frame with which the far end greets: a length of less than 256 bytes, [`CONNECTION`], and
+/// the number of the message.
+pub(crate) fn begins_greeting(bytes: &[u8]) -> bool {
+    matches!(bytes, [0, 0, 0, _, 0, 0, 0, 0, 0])
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::compress::Level;
 use crate::helper::protocol::features::{agreed, asking};
 use crate::helper::protocol::message::{Answer, Hello, Request};
-use crate::helper::protocol::{CONNECTION, PREAMBLE, PROTOCOL, frame};
+use crate::helper::protocol::{CONNECTION, PREAMBLE, PROTOCOL, begins_greeting, frame};
 use crate::helper::read::asked::Asked;
 use crate::helper::version::Version;
 use crate::ssh::framing::Violation;
@@ -66,6 +66,10 @@ impl Service for Helper {
             }
             _ => Err(Violation("it is no helper")),
         }
+    }
+
+    fn begins_greeting(bytes: &[u8]) -> bool {
+        begins_greeting(bytes)
     }
 
     fn compression(&self, offers: &Greeting) -> Option<Level> {

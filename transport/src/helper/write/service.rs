@@ -3,7 +3,7 @@
 use crate::compress::Level;
 use crate::helper::protocol::features::{WRITES, agreed, asking};
 use crate::helper::protocol::message::{Answer, Hello, Request};
-use crate::helper::protocol::{CONNECTION, PREAMBLE, PROTOCOL, frame};
+use crate::helper::protocol::{CONNECTION, PREAMBLE, PROTOCOL, begins_greeting, frame};
 use crate::helper::version::Version;
 use crate::ssh::framing::Violation;
 use crate::ssh::service::{Service, Start};
@@ -52,6 +52,10 @@ impl Service for WriteHelper {
             }
             _ => Err(Violation("it is no helper")),
         }
+    }
+
+    fn begins_greeting(bytes: &[u8]) -> bool {
+        begins_greeting(bytes)
     }
 
     fn compression(&self, offers: &WriteGreeting) -> Option<Level> {

@@ -25,6 +25,11 @@ impl Service for Sftp {
         read_hello(frame)
     }
 
+    /// SSH_FXP_VERSION: a length of less than 64 KiB, the type 2, and a version from 3 to 6.
+    fn begins_greeting(bytes: &[u8]) -> bool {
+        matches!(bytes, [0, 0, _, _, 2, 0, 0, 0, 3..=6])
+    }
+
     /// The SFTP greeting must also match, because a server may be configured to report the name of other software. If the
     /// name is unknown (an old ssh does not report it), the host must offer an extension that OpenSSH has since 8.5.
     fn keeps_channels_apart(&self, software: Option<&str>, offers: &Offers) -> bool {

@@ -27,9 +27,9 @@ use crate::ssh::connect::host_key::Way;
 use crate::ssh::connect::jump::Route;
 use crate::ssh::connect::process::{SAID, command, listen, patience};
 use crate::ssh::connect::software::{is_one_process_each, version, without_versions};
-use crate::ssh::framing::Frames;
+use crate::ssh::framing::{Frames, Violation};
 use crate::ssh::options::{Options, Traffic};
-use crate::ssh::service::{Service, Start};
+use crate::ssh::service::{GREETING, Service, Start};
 
 /// Capacity of the pipes to ssh, in bytes. A large pipe saves context switches during large answers.
 const PIPE: usize = 1 << 20;
@@ -157,7 +157,7 @@ impl Connection {
             failed && (connection.asked() > 0 || further.try_join_next().is_some_and(was_refused));
         let fault = match greeted {
             Ok(Ok(channel)) => return Ok((connection, channel, further)),
-            Ok(Err(fault)) => connection.explain(fault, address, options, start).await,
+            Ok(Err(fault)) => connection.explain::<S>(fault, address, options, start).await,
             Err(_) => match ConnectError::from_ssh(&connection.words(), address, limit) {
                 ConnectError::Ssh { .. } if start.is_command() && connection.is_let_in() => {
                     let said = format!("no answer within {} seconds", limit.as_secs());
@@ -294,16 +294,24 @@ impl Connection {
     }
 
     /// Finds out why the first channel did not open.
-    async fn explain(
+    async fn explain<S: Service>(
         &mut self,
         fault: Fault,
         address: &Address,
         options: &Options,
         start: Start<'_>,
     ) -> ConnectError {
-        if let Fault::Words(words) = &fault {
+        if let Fault::Words(mut words, Violation(violation)) = fault {
             self.wait(END).await;
-            return ConnectError::from_text(words, self.status(), start);
+            if words.windows(GREETING).next().is_some_and(S::begins_greeting) && start.is_command()
+            {
+                return ConnectError::CommandFailed { said: violation.to_owned() };
+            }
+            if start.is_command() && self.status().is_some() {
+                let _ = timeout(END, &mut self.listener).await;
+                words.extend(self.words().iter().copied());
+            }
+            return ConnectError::from_text(&words, self.status(), start, S::begins_greeting);
         }
         if let Fault::Io(error) = fault
             && error.kind() != io::ErrorKind::UnexpectedEof
@@ -392,8 +400,8 @@ pub(crate) fn was_refused<O>(
 /// Why a channel sent no greeting.
 enum Fault {
     Io(io::Error),
-    /// The far end does not greet as the service does; the bytes that it wrote.
-    Words(Vec<u8>),
+    /// The far end does not greet as the service does: the bytes that it wrote, and what is wrong with them.
+    Words(Vec<u8>, Violation),
 }
 
 impl<O> OpenedChannel<O> {
@@ -453,9 +461,9 @@ impl<O> OpenedChannel<O> {
                     }
                     Ok(Self { to, from, frames, offers, compression, session })
                 }
-                Err(_) => {
+                Err(violation) => {
                     let _ = timeout(TEXT, read_on(&from, &mut words)).await;
-                    Err(Fault::Words(words))
+                    Err(Fault::Words(words, violation))
                 }
             };
         }

@@ -33,15 +33,25 @@ pub enum KeyFault {
 
 /// The first of the host's private keys, if ssh can use none of those that exist.
 pub(crate) fn unusable(settings: &Settings) -> Option<(PathBuf, KeyFault)> {
-    let agent = match settings.agent.as_deref() {
-        Some(agent) => agent != "none",
-        None => std::env::var_os("SSH_AUTH_SOCK").is_some_and(|socket| !socket.is_empty()),
-    };
+    let agent = settings.agent.as_deref().map_or_else(has_agent, |agent| agent != "none");
     let paths = settings.identity_files.iter().map(|path| expanded(path));
     let keys = paths.filter_map(|path| read(&path).map(|text| (path, text)));
     let faults: Option<Vec<_>> =
         keys.map(|(path, text)| Some((path, fault(&text, agent)?))).collect();
     faults?.into_iter().next()
+}
+
+/// Why ssh cannot use the private key in the file at `path`, with the agent that this process has. `None` also where the file
+/// cannot be read.
+#[must_use]
+pub fn fault_of(path: &Path) -> Option<KeyFault> {
+    fault(&read(path)?, has_agent())
+}
+
+/// Whether this process has an agent.
+#[must_use]
+pub fn has_agent() -> bool {
+    std::env::var_os("SSH_AUTH_SOCK").is_some_and(|socket| !socket.is_empty())
 }
 
 fn expanded(path: &str) -> PathBuf {

@@ -7,7 +7,7 @@ use engine::entry::escape::shown;
 use crate::ssh::connect::address::Address;
 use crate::ssh::connect::connect_error::ConnectError;
 use crate::ssh::connect::host_key::HostKey;
-use crate::ssh::service::Start;
+use crate::ssh::service::{GREETING, Start};
 
 impl ConnectError {
     /// Classifies the error output of an ssh process that ended. ssh(1) writes English messages here
@@ -105,17 +105,21 @@ impl ConnectError {
     }
 
     /// Classifies what the host sent in place of a greeting, until it closed the channel or `status` was its
-    /// last word.
-    pub(crate) fn from_text(text: &[u8], status: Option<i32>, start: Start<'_>) -> Self {
-        if start.is_command() {
-            let said = said(&String::from_utf8_lossy(text));
-            let code = status.map(|code| format!(" (exit status {code})")).unwrap_or_default();
-            return Self::CommandFailed { said: said + &code };
-        }
-        let greeting = text.windows(9).position(is_greeting);
+    /// last word. See [`crate::ssh::service::Service::begins_greeting`].
+    pub(crate) fn from_text(
+        text: &[u8],
+        status: Option<i32>,
+        start: Start<'_>,
+        begins_greeting: fn(&[u8]) -> bool,
+    ) -> Self {
+        let greeting = text.windows(GREETING).position(begins_greeting);
         let said = said(&String::from_utf8_lossy(&text[..greeting.unwrap_or(text.len())]));
         match (greeting, status) {
             (Some(1..), _) => Self::TextAtLogin { said },
+            (_, status) if start.is_command() => {
+                let code = status.map(|code| format!(" (exit status {code})")).unwrap_or_default();
+                Self::CommandFailed { said: said + &code }
+            }
             (_, Some(code @ (126 | 127))) => {
                 Self::NoSftpServer { said: format!("{said} (exit status {code})") }
             }
@@ -124,15 +128,11 @@ impl ConnectError {
     }
 }
 
-/// Whether these bytes begin SSH_FXP_VERSION: a length of less than 64 KiB, the type 2, and a version from 3 to 6.
-fn is_greeting(bytes: &[u8]) -> bool {
-    matches!(bytes, [0, 0, _, _, 2, 0, 0, 0, 3..=6])
-}
-
-/// The text of a host or of ssh in a form that is safe to show: one line of limited length.
+/// The text of a host or of ssh in a form that is safe to show: one line of limited length. More text follows it, so no
+/// full stop ends it.
 pub(crate) fn said(text: &str) -> String {
-    let lines =
-        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('@'));
+    let lines = text.lines().map(|line| line.trim().trim_end_matches('.'));
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('@'));
     let mut said = shown(lines.collect::<Vec<_>>().join("; ").as_bytes());
     if let Some((cut, _)) = said.char_indices().nth(400) {
         said.truncate(cut);
@@ -252,16 +252,20 @@ mod tests {
     #[test]
     fn a_text_before_the_greeting_is_told_from_no_greeting() {
         use ConnectError as E;
-        let sftp = Start::Subsystem("sftp");
+        let (sftp, command) = (Start::Subsystem("sftp"), Start::Command("backup"));
+        let of = |text: &[u8], status, start| {
+            E::from_text(text, status, start, |bytes| matches!(bytes, [0, 0, 0, 95, 2, ..]))
+        };
         let greeting = [0, 0, 0, 95, 2, 0, 0, 0, 3, 0];
         let text = [b"Welcome\n", &greeting[..]].concat();
+        for start in [sftp, command] {
+            assert!(matches!(of(&text, None, start), E::TextAtLogin { said } if said == "Welcome"));
+        }
         assert!(
-            matches!(E::from_text(&text, None, sftp), E::TextAtLogin { said } if said == "Welcome")
+            matches!(of(b"Go away.\n", Some(0), sftp), E::NoSftp { said } if said == "Go away")
         );
-        assert!(
-            matches!(E::from_text(b"Go away.\n", Some(0), sftp), E::NoSftp { said } if said == "Go away.")
-        );
-        assert!(matches!(E::from_text(b"not found", Some(127), sftp), E::NoSftpServer { .. }));
+        assert!(matches!(of(b"not found", Some(127), sftp), E::NoSftpServer { .. }));
+        assert!(matches!(of(b"not found", Some(127), command), E::CommandFailed { .. }));
     }
 
     #[test]
@@ -287,13 +291,14 @@ mod tests {
         let said = ended("sh: 1: backup: not found\n", Some(127)).to_string();
         let text = "the command on the host failed: sh: 1: backup: not found (exit status 127)";
         assert_eq!(said, text);
-        let text = ConnectError::from_text(b"Welcome\n", None, Start::Command("backup"));
+        let start = Start::Command("backup");
+        let text = ConnectError::from_text(b"Welcome\n", None, start, |_| false);
         assert!(text.is_about_service(), "{text}");
     }
 
     #[test]
     fn messages_of_a_host_cannot_control_or_flood_a_terminal() {
-        assert_eq!(said("\u{1b}[2J one \r\n two\n"), "\\x1b[2J one; two");
+        assert_eq!(said("\u{1b}[2J one. \r\n two.\n"), "\\x1b[2J one; two");
         assert_eq!(said(&"x".repeat(9999)).len(), 400);
     }
 }

@@ -12,6 +12,9 @@ use crate::ssh::connect::host_key::HostKey;
 use crate::ssh::connect::key_file::{KeyFault, unusable};
 use crate::ssh::connect::settings::Settings;
 
+/// What the helper says of requests that are not its own.
+pub(crate) const NOT_FROM_SFTP: &str = "only another backup_manager talks to this command";
+
 /// Why connecting to a host failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -132,8 +135,8 @@ pub enum ConnectError {
         /// The host's message, and the exit status of its shell.
         said: String,
     },
-    /// The host's shell prints a text before its SFTP server sends anything.
-    #[error("the host's shell prints a text at the login, so SFTP does not work: {said}")]
+    /// The host's shell prints a text before what it starts sends anything.
+    #[error("the host's shell prints a text before it starts anything: {said}")]
     TextAtLogin {
         /// The text.
         said: String,
@@ -145,7 +148,7 @@ pub enum ConnectError {
         said: String,
     },
     /// The host lets the user in, and offers neither a helper nor SFTP.
-    #[error("{no_helper}; and {no_sftp}")]
+    #[error("{no_helper}; {}", of_sftp(.no_helper, .no_sftp))]
     Neither {
         /// Why there is no helper.
         no_helper: String,
@@ -200,6 +203,13 @@ impl ConnectError {
         )
     }
 
+    /// Whether the host offers neither a helper nor SFTP because it starts one command for both: that of the key
+    /// (`command=`), that of sshd (`ForceCommand`), or an account without a shell.
+    #[must_use]
+    pub fn is_same_answer(&self) -> bool {
+        matches!(self, Self::Neither { no_helper, no_sftp } if is_same_answer(no_helper, no_sftp))
+    }
+
     /// The host key that is not known, that of a jump host too.
     #[must_use]
     pub fn unknown_host_key(&self) -> Option<&HostKey> {
@@ -207,6 +217,16 @@ impl ConnectError {
             Self::HostKeyUnknown(key) => Some(key),
             Self::Jump { fault, .. } => fault.unknown_host_key(),
             _ => None,
+        }
+    }
+
+    /// Whether the host, or a jump host, has another key than the known one, or one that was revoked.
+    #[must_use]
+    pub fn has_other_host_key(&self) -> bool {
+        match self {
+            Self::HostKeyChanged(_) | Self::HostKeyRevoked(_) => true,
+            Self::Jump { fault, .. } => fault.has_other_host_key(),
+            _ => false,
         }
     }
 
@@ -227,6 +247,18 @@ impl ConnectError {
             Self::Jump { fault, .. } => fault.host_key(),
             _ => None,
         }
+    }
+}
+
+fn is_same_answer(no_helper: &str, no_sftp: &ConnectError) -> bool {
+    use ConnectError::{NoSftp, NoSftpServer};
+    matches!(no_sftp, NoSftp { said } | NoSftpServer { said } if no_helper.contains(said) || said.contains(NOT_FROM_SFTP))
+}
+
+fn of_sftp(no_helper: &str, no_sftp: &ConnectError) -> String {
+    match is_same_answer(no_helper, no_sftp) {
+        true => "the host starts the same for SFTP".to_owned(),
+        false => format!("and {no_sftp}"),
     }
 }
 
