@@ -47,6 +47,9 @@ pub struct Job {
     pub max_delete: Option<u64>,
     /// The symlinks to snapshots that other programs use.
     pub links: SnapshotLinks,
+    /// The smallest file, in bytes, that a run looks for under another path of the base when it is new
+    /// (`RENAME_DETECTION`); `None`: not at all.
+    pub rename_from: Option<u64>,
     /// `-m`: folders that contain only folders are excluded.
     pub prune_empty: bool,
 }

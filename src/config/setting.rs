@@ -268,6 +268,12 @@ settings! {
         help: "Fail when a source lost more than this percentage of its files",
         default: Some("90"),
     }
+    RenameDetection => rename_detection: Option<u64> = backup::rename_detection {
+        name: "RENAME_DETECTION",
+        value: "SIZE|off",
+        help: "Link a new file of at least this size to the copy that the newest snapshot has under another path, if the content is the same",
+        default: Some("64K"),
+    }
     Trust => trust_ctime: bool = backup::trusts_ctime {
         name: "TRUST",
         value: "TIME",

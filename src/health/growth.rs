@@ -80,6 +80,7 @@ mod tests {
                 dropped: Vec::new(),
                 carried_since: None,
                 pruned: Vec::new(),
+                renamed: Vec::new(),
                 holds: None,
                 coverage: None,
                 stuck: Vec::new(),

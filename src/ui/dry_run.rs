@@ -136,6 +136,7 @@ fn word(kind: ChangeKind) -> &'static str {
         ChangeKind::New => "new",
         ChangeKind::Changed => "changed",
         ChangeKind::Metadata => "metadata",
+        ChangeKind::Renamed => "renamed",
         ChangeKind::Deleted => "deleted",
         ChangeKind::LeftOut => "left out",
     }
@@ -145,7 +146,12 @@ fn word(kind: ChangeKind) -> &'static str {
 fn line(roots: &SourceRoots, change: &Change) -> String {
     let (path, folder) = source(roots, change);
     let path = shell::path(&path, folder);
-    format!("{:<8} {:>9}  {path}\n", word(change.change), bytes(change.bytes))
+    let from = change.from.as_ref().map(|from| {
+        let from = unshown(from).unwrap_or_else(|| from.clone().into_bytes());
+        format!("  from {}", shell::path(&roots.source(&from), false))
+    });
+    let from = from.unwrap_or_default();
+    format!("{:<8} {:>9}  {path}{from}\n", word(change.change), bytes(change.bytes))
 }
 
 /// The path of a change on the source, and whether it is a folder.
@@ -159,8 +165,12 @@ fn object(job: &str, roots: &SourceRoots, change: &Change) -> String {
     let Change { change: kind, bytes, .. } = change;
     let (path, folder) = source(roots, change);
     let path = shown(&path) + if folder { "/" } else { "" };
-    let object =
+    let mut object =
         json!({"type": "change", "job": job, "change": word(*kind), "bytes": bytes, "path": path});
+    if let Some(from) = &change.from {
+        let from = unshown(from).unwrap_or_else(|| from.clone().into_bytes());
+        object["from"] = shown(&roots.source(&from)).into();
+    }
     crate::term::harmless::json(&object, false) + "\n"
 }
 
@@ -186,6 +196,10 @@ fn totals(forecast: &DryRunReport, accept_shrink: bool) -> String {
             name(base).unwrap_or_else(|| "nothing: it would be the first snapshot".to_owned()),
         ),
     ];
+    if counts.renamed > 0 {
+        let files = counted(counts.renamed, "file", "files");
+        rows.push(("renamed", format!("{files}, linked if the content is the same")));
+    }
     if counts.compared > 0 {
         let (files, read) = (counted(counts.compared, "file", "files"), counts.bytes_compared);
         rows.push(("to read", format!("{files}, {}, copied if it differs", bytes(read))));
@@ -273,7 +287,7 @@ mod tests {
     fn a_change_is_a_line_of_fixed_columns() {
         let change = |change, path: &str, bytes| {
             let path = path.to_owned();
-            Change { change, path, bytes, file: None }
+            Change { change, path, from: None, bytes, file: None }
         };
         let lines: String = [
             change(ChangeKind::New, "home/", 0),

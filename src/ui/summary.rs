@@ -91,6 +91,10 @@ pub(crate) fn summary(
         ("unchanged", format!("{}, {} linked", count(counts.unchanged), count(counts.linked))),
         ("deleted", count(counts.deleted)),
     ];
+    if counts.renamed > 0 {
+        let files = counted(counts.renamed, "file", "files");
+        rows.push(("renamed", format!("{files} of the new and changed ones, not copied")));
+    }
     if report.resumed {
         rows.push(("kept", format!("{} from the interrupted run", entries(counts.kept))));
     }
@@ -198,6 +202,7 @@ mod tests {
             dropped: Vec::new(),
             carried_since: None,
             pruned: vec!["my_backup.01-11-2023_02-00-00".to_owned()],
+            renamed: Vec::new(),
             holds: None,
             coverage: None,
             stuck: Vec::new(),

@@ -18,6 +18,7 @@ mod names;
 mod prune;
 mod refused;
 mod removal;
+mod renames;
 mod resume;
 mod rsync_made;
 mod rsync_options;

@@ -27,14 +27,14 @@ const MIB: usize = 1 << 20;
 const SIZE: usize = 12 * MIB;
 
 /// A remote host behind a line that counts bytes.
-struct Line {
+pub(crate) struct Line {
     server: Sshd,
     proxy: Proxy,
-    stage: Stage,
+    pub(crate) stage: Stage,
 }
 
 impl Line {
-    fn start() -> Result<Self, fixtures::need::Missing> {
+    pub(crate) fn start() -> Result<Self, fixtures::need::Missing> {
         let server = Sshd::serving(Subsystem::Internal)?;
         let address = SocketAddr::from(([127, 0, 0, 1], server.port()));
         let proxy = Proxy::start(address, Duration::ZERO);
@@ -47,21 +47,27 @@ impl Line {
     }
 
     /// A run over the line.
-    fn run(&self) -> Run {
+    pub(crate) fn run(&self) -> Run {
         let address = format!("{}@127.0.0.1:{}", self.server.account(), self.proxy.port());
         run(&self.server, &self.stage).set("remote-src-host", address)
     }
 
     /// The bytes on the line, in both directions, while `run` succeeds.
     fn bytes_of(&self, run: &Run) -> u64 {
+        let (bytes, said) = self.bytes_and_log(run);
+        assert!(!said.contains(OVER_SFTP), "{said}");
+        bytes
+    }
+
+    /// The same, and what the run says, over any transport.
+    pub(crate) fn bytes_and_log(&self, run: &Run) -> (u64, String) {
         let all = || {
             let (to_server, to_client) = self.proxy.bytes();
             to_server + to_client
         };
         let before = all();
-        let done = run.expect(0);
-        assert!(!done.said().contains(OVER_SFTP), "{}", done.said());
-        all() - before
+        let said = run.expect(0).said();
+        (all() - before, said)
     }
 
     /// Takes a snapshot of a file with `before`, then one with `after`; returns the bytes of the second.

@@ -12,6 +12,7 @@ mod install_restore;
 mod large_file;
 mod lost;
 mod memory;
+mod renames;
 mod restore;
 mod restore_hostile;
 mod snapshots;

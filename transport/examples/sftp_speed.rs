@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
 use engine::entry::{Batch, Kind, Meta};
-use engine::source::{ContentSink, ListSink, Wanted};
+use engine::source::{ContentProof, ContentSink, ListSink, Wanted};
 use engine::{Source, SourceError};
 use transport::sftp::read::{SftpFolder, SftpSource};
 use transport::ssh::options::Options;
@@ -99,6 +99,8 @@ impl ContentSink for Fetch {
     }
 
     fn hashed(&mut self, _: usize, _: [u8; 32]) {}
+
+    fn same(&mut self, _: usize, _: ContentProof) {}
 
     fn file_end(&mut self, _: usize, after: Result<Meta, SourceError>) {
         self.0.faults.fetch_add(u64::from(after.is_err()), Ordering::Relaxed);

@@ -35,6 +35,7 @@
 //!     selection: None,
 //!     max_delete: None,
 //!     links: Default::default(),
+//!     rename_from: None,
 //!     prune_empty: false,
 //! };
 //! let context = Context {

@@ -327,6 +327,10 @@ impl Source for RemoteSource {
         }
     }
 
+    fn hashes(&self) -> bool {
+        matches!(self, Self::Helper(_))
+    }
+
     fn root(&self, path: &Path) -> Result<Root<RemoteFolder>, SourceError> {
         match self {
             Self::Helper(source) => source.root(path).map(of_helper),

@@ -44,6 +44,10 @@ impl Source for Shaky {
         Answers::Later { folders: 100, files: 100 }
     }
 
+    fn hashes(&self) -> bool {
+        self.source.hashes()
+    }
+
     fn connection(&self) -> Option<engine::source::ConnectionReport> {
         self.source.connection()
     }
@@ -142,6 +146,7 @@ fn entries_of_a_folder_that_cannot_be_opened_again_are_not_gone() {
         selection: None,
         max_delete: None,
         links: Default::default(),
+        rename_from: None,
         prune_empty: false,
     };
     let first = run_shaky(&job, 0, SourceError::Vanished).unwrap().unwrap();

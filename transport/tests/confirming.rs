@@ -40,6 +40,10 @@ impl Source for Liar {
         1
     }
 
+    fn hashes(&self) -> bool {
+        true
+    }
+
     fn connection(&self) -> Option<engine::source::ConnectionReport> {
         None
     }
@@ -200,6 +204,7 @@ fn no_lie_about_what_is_unchanged_damages_a_snapshot() {
             selection: None,
             max_delete: None,
             links: Default::default(),
+            rename_from: None,
             prune_empty: false,
         };
         let old = std::time::SystemTime::now() - std::time::Duration::from_secs(100);

@@ -91,6 +91,7 @@ impl Stage {
             selection: None,
             max_delete: None,
             links: Default::default(),
+            rename_from: None,
             prune_empty: false,
         }
     }

@@ -88,6 +88,7 @@ fn taken(top: &Path, keep: Preserve, later: Later) -> Outcome {
         selection: None,
         max_delete: None,
         links: Default::default(),
+        rename_from: None,
         prune_empty: false,
     };
     let context = Context {

@@ -9,6 +9,9 @@ pub struct Change {
     pub change: ChangeKind,
     /// Path inside the snapshot, escaped as [`crate::entry::escape::Shown`] does; folders end in `/`.
     pub path: String,
+    /// The path inside the base, in the same form, that the file probably had: the content is not compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
     /// Bytes that would be copied.
     pub bytes: u64,
     /// Size and time of a file that is new.
@@ -24,6 +27,8 @@ pub enum ChangeKind {
     New,
     /// Other content or another type.
     Changed,
+    /// The base has it under another path.
+    Renamed,
     /// Same content, different metadata.
     Metadata,
     /// No longer in the source. A folder stands for everything that was below it.

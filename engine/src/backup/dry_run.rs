@@ -193,6 +193,7 @@ fn nothing_yet(
         selection: job.selection.clone(),
         empty: job.prune_empty.then(Empty::default),
         filters: Arc::clone(&job.filters),
+        rename_from: None,
         base_holds: Holds::default(),
         folds_case: false,
         threads: workers(),

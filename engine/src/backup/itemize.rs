@@ -2,7 +2,8 @@
 
 use std::ffi::CStr;
 
-use crate::backup::plan::{CompareRules, Planned, Verdict};
+use crate::backup::plan::planned::Planned;
+use crate::backup::plan::{CompareRules, Verdict};
 use crate::backup::walk::folder::WalkFolder;
 use crate::entry::escape::shown;
 use crate::entry::stored::StoredEntry;

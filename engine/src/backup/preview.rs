@@ -5,7 +5,8 @@ use std::ffi::CStr;
 use std::sync::{Arc, Mutex};
 
 use crate::backup::change::{Change, ChangeKind, ChangeSink};
-use crate::backup::plan::{Action, Planned, Verdict};
+use crate::backup::plan::planned::{Planned, Renamed};
+use crate::backup::plan::{Action, Verdict};
 use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::plan_sink::{EnteredFolder, PlanSink};
 use crate::backup::walk::state::WalkState;
@@ -97,6 +98,10 @@ impl<S: Source> PlanSink<S> for Preview<S> {
                     counts.compared += 1;
                     counts.bytes_compared += meta.size;
                 }
+                _ if matches!(planned.renamed, Some(Renamed::Same(_))) => {
+                    counts.renamed += 1;
+                    counts.bytes_saved += meta.size;
+                }
                 Action::Fetch | Action::FetchAndCompare => {
                     bytes = meta.size;
                     counts.copied += 1;
@@ -131,12 +136,24 @@ impl<S: Source> PlanSink<S> for Preview<S> {
 
     fn deleted(&self, folder: &WalkFolder<S::Folder>, name: &CStr, is_folder: bool) {
         let path = shown(&folder.place.inside_of(name)) + if is_folder { "/" } else { "" };
-        self.changes.changes(&[Change { change: ChangeKind::Deleted, path, bytes: 0, file: None }]);
+        self.changes.changes(&[Change {
+            change: ChangeKind::Deleted,
+            path,
+            from: None,
+            bytes: 0,
+            file: None,
+        }]);
     }
 
     fn left_out(&self, folder: &WalkFolder<S::Folder>, name: &CStr, is_folder: bool) {
         let path = shown(&folder.place.inside_of(name)) + if is_folder { "/" } else { "" };
-        self.changes.changes(&[Change { change: ChangeKind::LeftOut, path, bytes: 0, file: None }]);
+        self.changes.changes(&[Change {
+            change: ChangeKind::LeftOut,
+            path,
+            from: None,
+            bytes: 0,
+            file: None,
+        }]);
     }
 
     fn superfluous(&self, _: &WalkFolder<S::Folder>, _: &Dir, _: &CStr) -> Result<(), RunError> {
@@ -165,7 +182,12 @@ impl<S: Source> PlanSink<S> for Preview<S> {
 
 /// The change to report for an entry; `None` for an unchanged one.
 fn change<F>(folder: &WalkFolder<F>, planned: &Planned<'_>, bytes: u64) -> Option<Change> {
+    let from = match &planned.renamed {
+        Some(Renamed::Same(origins)) => origins.first().map(|origin| shown(&origin.path())),
+        _ => None,
+    };
     let change = match planned.step.verdict {
+        Verdict::New | Verdict::Changed if from.is_some() => ChangeKind::Renamed,
         Verdict::New => ChangeKind::New,
         Verdict::Changed => ChangeKind::Changed,
         Verdict::Metadata => ChangeKind::Metadata,
@@ -175,5 +197,6 @@ fn change<F>(folder: &WalkFolder<F>, planned: &Planned<'_>, bytes: u64) -> Optio
     let slash = if entry.meta.kind == Kind::Folder { "/" } else { "" };
     let file = (change == ChangeKind::New && entry.meta.kind == Kind::File)
         .then_some((entry.meta.size, entry.meta.mtime));
-    Some(Change { change, path: shown(&folder.place.inside_of(entry.name)) + slash, bytes, file })
+    let path = shown(&folder.place.inside_of(entry.name)) + slash;
+    Some(Change { change, path, from, bytes, file })
 }

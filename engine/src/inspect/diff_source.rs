@@ -51,7 +51,9 @@ pub fn against<S: Source>(
     let repository = Repository::open(&job.backups_dir)?;
     let _stays = read(&repository, base)?;
     let grain = source.time_granularity_ns();
-    let set = gather(job, &repository, None, Some(base), grain, everything(), true, context)?;
+    let mut set = gather(job, &repository, None, Some(base), grain, everything(), true, context)?;
+    // The renames are found below, without the content.
+    set.rename_from = None;
     let found = Arc::new(Found { sink, loose: Mutex::default() });
     let walk = WalkState::new(source, set);
     let changes = Arc::clone(&found) as Arc<dyn ChangeSink>;
@@ -93,7 +95,7 @@ struct Found {
 
 impl ChangeSink for Found {
     fn changes(&self, changes: &[Change]) {
-        for Change { change, path, bytes, file } in changes {
+        for Change { change, path, bytes, file, .. } in changes {
             // The path is escaped. A path that cannot be unescaped does not exist in the snapshot.
             let folder = path.ends_with('/');
             let path = unshown(path.trim_end_matches('/')).unwrap_or_default();
@@ -105,7 +107,8 @@ impl ChangeSink for Found {
                 ChangeKind::LeftOut => continue,
                 ChangeKind::Changed => DifferenceKind::Changed,
                 ChangeKind::Metadata => DifferenceKind::Metadata,
-                ChangeKind::New => DifferenceKind::Added,
+                // The walk looks for no renames.
+                ChangeKind::New | ChangeKind::Renamed => DifferenceKind::Added,
                 ChangeKind::Deleted => DifferenceKind::Removed,
             };
             match (change, file) {

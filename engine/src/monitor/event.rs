@@ -123,6 +123,15 @@ pub enum Event {
         /// The size of the file, bytes.
         size: u64,
     },
+    /// The base has files under another path. They are linked or copied from there.
+    Renamed {
+        /// The path inside the base, escaped; that of a folder ends in `/`.
+        from: String,
+        /// The path inside the snapshot, in the same form.
+        to: String,
+        /// The number of files.
+        files: u64,
+    },
     /// A check found this file damaged in the base, so it is copied again.
     Heals {
         /// Its path on the source.
@@ -239,6 +248,12 @@ impl fmt::Display for Event {
                     f,
                     "{path}: {percent} % of it was copied earlier, the copy continues from there"
                 )
+            }
+            Self::Renamed { from, to, files: 1 } if !to.ends_with('/') => {
+                write!(f, "renamed: {from} is now {to}")
+            }
+            Self::Renamed { from, to, files } => {
+                write!(f, "renamed: {files} files of {from} are now in {to}")
             }
             Self::Heals { path } => {
                 write!(f, "{path}: it is damaged in the previous snapshot and is copied again")

@@ -26,7 +26,7 @@ pub use self::lineage::{Sources, not_after};
 pub use self::ownership::{give_to_folder_owner, shut_out};
 pub use self::records::holds::{Hold, pin, release};
 pub use self::records::progress::Reached;
-pub use self::records::report::{Counts, RootDropped, machine_hash};
+pub use self::records::report::{Counts, RenamedPath, RootDropped, machine_hash};
 pub use self::records::status::JobStatus;
 pub use self::removal::orphans::{orphans, remove_orphans};
 pub use self::removal::prune::prune;

@@ -11,8 +11,8 @@ use crate::entry::{Batch, Entry, Meta, Time};
 use crate::source::metadata_map::MetadataMap;
 use crate::source::rate_limit::RateLimit;
 use crate::source::{
-    Answers, ConnectionReport, ContentSink, Crossing, Expected, ListSink, Reply, Root, Source,
-    SourceError, Wanted,
+    Answers, ConnectionReport, ContentProof, ContentSink, Crossing, Expected, ListSink, Reply,
+    Root, Source, SourceError, Wanted,
 };
 
 /// A source whose metadata passes through a [`MetadataMap`] and whose content passes through a
@@ -60,6 +60,10 @@ impl<S: Source> Source for MappedSource<S> {
 
     fn connection(&self) -> Option<ConnectionReport> {
         self.source.connection()
+    }
+
+    fn hashes(&self) -> bool {
+        self.source.hashes()
     }
 
     fn root(&self, path: &Path) -> Result<Root<S::Folder>, SourceError> {
@@ -174,6 +178,10 @@ impl ContentSink for MappedContent {
 
     fn hashed(&mut self, index: usize, hash: [u8; 32]) {
         self.sink.hashed(index, hash);
+    }
+
+    fn same(&mut self, index: usize, proof: ContentProof) {
+        self.sink.same(index, proof);
     }
 
     fn file_end(&mut self, index: usize, after: Result<Meta, SourceError>) {

@@ -109,6 +109,10 @@ pub trait Source: Send + Sync + 'static {
     /// is on another device.
     fn crossing(&self, parent: &Self::Folder, name: &CStr) -> Crossing;
 
+    /// Whether the hash of a whole file proves that the base has its content, see [`OfBase::Same`]. Otherwise it may be
+    /// random parts of the file. There is no default, because a wrapper that forgot to forward it would claim too much.
+    fn hashes(&self) -> bool;
+
     /// Lists a folder into `sink`, in batches of at most [`BATCH`] entries, in any order.
     fn list(&self, folder: &Arc<Self::Folder>, sink: Box<dyn ListSink>);
 
@@ -199,8 +203,29 @@ pub struct Wanted {
     /// The file differed from its listing when it was read a moment ago, and `entry` is what was
     /// found then. It may be another file, even one elsewhere if the source follows names.
     pub again: bool,
+    /// What the base has of the file.
+    pub base: Option<OfBase>,
+}
+
+/// A file of the base that has to do with a requested one.
+#[derive(Debug, Clone)]
+pub enum OfBase {
     /// An older state of the file, which a source may use to transfer only what differs.
-    pub base: Option<Arc<dyn BaseFile>>,
+    Older(Arc<dyn BaseFile>),
+    /// A file that probably has the same content: it has the same size and time. A source may confirm that by
+    /// [`ContentSink::same`] instead of sending the content.
+    Same(Arc<dyn BaseFile>),
+}
+
+/// What shows that a file has the content of another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContentProof {
+    /// The hash of the whole file as the source has it, see [`Method`].
+    ///
+    /// [`Method`]: crate::Method
+    Hash([u8; 32]),
+    /// Random parts of both files are equal.
+    Samples,
 }
 
 /// A file of the base. It is opened when a source first needs it, by its name in a folder that is held open.
@@ -233,7 +258,7 @@ pub trait ContentSink: Send {
     /// Receives a hole: the next `length` bytes of the file are zeros without disk blocks.
     fn hole(&mut self, index: usize, length: u64) -> ControlFlow<()>;
 
-    /// Receives the next bytes of a file, which the source took from [`Wanted::base`]. Returns
+    /// Receives the next bytes of a file, which the source took from the older state in [`Wanted::base`]. Returns
     /// `Break` when no more of it are wanted.
     fn of_base(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<()>;
 
@@ -243,6 +268,10 @@ pub trait ContentSink: Send {
     ///
     /// [`Method`]: crate::Method
     fn hashed(&mut self, index: usize, hash: [u8; 32]);
+
+    /// The file has the content of [`OfBase::Same`], or its hash shows whether it has. No content was sent, and
+    /// [`ContentSink::file_end`] follows.
+    fn same(&mut self, index: usize, proof: ContentProof);
 
     /// The file was read to its end. `after` is the metadata of the open handle after the last
     /// byte.

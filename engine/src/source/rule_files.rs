@@ -11,7 +11,7 @@ use crate::entry::{Entry, Kind, Meta, check_name};
 use crate::filter::budget::LONGEST_RULE_FILE;
 use crate::filter::filters::Filters;
 use crate::filter::scope::{EnteredScope, Scope, Text, Texts};
-use crate::source::{ContentSink, Source, SourceError, Wanted};
+use crate::source::{ContentProof, ContentSink, Source, SourceError, Wanted};
 
 /// Enters a folder of the source and reads its rule files; `find` returns their entries. Returns an
 /// error only when the source is lost. Any other failure is an error in `EnteredScope`.
@@ -200,6 +200,8 @@ impl ContentSink for Contents {
     }
 
     fn hashed(&mut self, _: usize, _: [u8; 32]) {}
+
+    fn same(&mut self, _: usize, _: ContentProof) {}
 
     fn file_end(&mut self, index: usize, after: Result<Meta, SourceError>) {
         if let Some((_, end)) = self.read.get_mut(index) {

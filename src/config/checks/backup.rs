@@ -18,6 +18,7 @@ use crate::config::names::nearest;
 use crate::config::rsync;
 use crate::config::rsync::Param;
 use crate::config::rsync::object::Dict;
+use crate::config::rsync::size::{self, Unit};
 
 /// Maximum guard in hours: 100 years.
 const MAX_HOURS: f64 = 876_600.0;
@@ -225,6 +226,19 @@ pub(crate) fn switch(raw: &Raw) -> Checked<bool> {
         "on" | "yes" | "true" | "1" => Ok(true),
         "off" | "no" | "false" | "0" => Ok(false),
         other => wrong(format!("'{other}' is not a switch; write on or off")),
+    }
+}
+
+/// The smallest file that a run looks for under another path, bytes; `None` for `off`.
+pub(crate) fn rename_detection(raw: &Raw) -> Checked<Option<u64>> {
+    let text = text(raw)?;
+    match text.trim() {
+        "off" => Ok(None),
+        size => match size::read(size, Unit::Byte) {
+            // An empty file has no content that could be saved.
+            Ok(bytes) => Ok(Some(bytes.max(1))),
+            Err(mistake) => wrong(format!("{mistake}, or off")),
+        },
     }
 }
 

@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 
 use engine::SourceError;
 use engine::entry::{Batch, Meta};
-use engine::source::{ContentSink, ListSink};
+use engine::source::{ContentProof, ContentSink, ListSink};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -100,6 +100,8 @@ pub(crate) enum ContentPart {
     OfBase(usize, Lent),
     /// The hash of the whole file.
     Hashed(usize, [u8; 32]),
+    /// The file has the content of the base's file, or its hash shows whether it has.
+    Same(usize, ContentProof),
     /// The end of a file; after that of its last file a request ends.
     FileEnd(usize, Result<Meta, SourceError>),
 }
@@ -124,7 +126,7 @@ impl ContentPart {
         let content = match self {
             Self::Data(_, _, bytes) | Self::Bytes(_, bytes) => bytes.len(),
             Self::Begin(..) | Self::Hole(..) | Self::OfBase(..) => 0,
-            Self::Hashed(..) | Self::FileEnd(..) => 0,
+            Self::Hashed(..) | Self::Same(..) | Self::FileEnd(..) => 0,
         };
         content + self.around()
     }
@@ -133,7 +135,8 @@ impl ContentPart {
     pub(crate) fn around(&self) -> usize {
         match self {
             Self::Data(..) | Self::Bytes(..) | Self::Hole(..) => PART,
-            Self::Begin(..) | Self::OfBase(..) | Self::Hashed(..) | Self::FileEnd(..) => 0,
+            Self::Begin(..) | Self::OfBase(..) | Self::Hashed(..) | Self::Same(..) => 0,
+            Self::FileEnd(..) => 0,
         }
     }
 }
@@ -306,6 +309,10 @@ fn pass_on(receiving: &mut Receiving, part: ContentPart) -> Option<(usize, Contr
         ContentPart::OfBase(index, lent) => Some((index, sink.of_base(index, &lent.bytes))),
         ContentPart::Hashed(index, hash) => {
             sink.hashed(index, hash);
+            None
+        }
+        ContentPart::Same(index, proof) => {
+            sink.same(index, proof);
             None
         }
         ContentPart::Begin(..) | ContentPart::FileEnd(..) => None,

@@ -26,6 +26,8 @@ impl ContentSink for Seen {
 
     fn hashed(&mut self, _: usize, _: [u8; 32]) {}
 
+    fn same(&mut self, _: usize, _: ContentProof) {}
+
     fn file_end(&mut self, _: usize, _: Result<Meta, SourceError>) {}
 
     fn end(self: Box<Self>) {}
@@ -62,6 +64,8 @@ impl ContentSink for UntilHole {
     }
 
     fn hashed(&mut self, _: usize, _: [u8; 32]) {}
+
+    fn same(&mut self, _: usize, _: ContentProof) {}
 
     fn file_end(&mut self, _: usize, _: Result<Meta, SourceError>) {}
 

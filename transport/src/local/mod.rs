@@ -259,6 +259,10 @@ impl Source for LocalSource {
         None
     }
 
+    fn hashes(&self) -> bool {
+        true
+    }
+
     fn root(&self, path: &Path) -> Result<Root<LocalFolder>, SourceError> {
         let depth = self.depths.get(path).copied().unwrap_or(0);
         let open = |error| SourceError::from_io("open", error);

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use engine::entry::{Batch, Entry, Kind, Meta};
-use engine::source::{ContentSink, ListSink, Wanted};
+use engine::source::{ContentProof, ContentSink, ListSink, Wanted};
 use engine::{Source, SourceError};
 use transport::sftp::read::{SftpFolder, SftpSource};
 
@@ -108,6 +108,8 @@ impl ContentSink for Fetch {
     }
 
     fn hashed(&mut self, _: usize, _: [u8; 32]) {}
+
+    fn same(&mut self, _: usize, _: ContentProof) {}
 
     fn file_end(&mut self, index: usize, after: Result<Meta, SourceError>) {
         assert!(self.files[index].after.is_none(), "a file ends once");

@@ -34,6 +34,10 @@ impl Source for Later {
         Answers::Later { folders: 3, files: self.files }
     }
 
+    fn hashes(&self) -> bool {
+        self.source.hashes()
+    }
+
     fn connection(&self) -> Option<engine::source::ConnectionReport> {
         self.source.connection()
     }

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use crate::backup::apply::snapshot_writer::PendingEntry;
+use crate::backup::plan::planned::{PendingEntry, Renamed};
 use crate::backup::walk::folder::FolderHandles;
 use crate::entry::Kind;
-use crate::source::BaseFile;
+use crate::source::{BaseFile, OfBase};
 
 /// The base's copy of a file, by its name in the base's folder, which is held open.
 struct InBase<F> {
@@ -32,15 +32,26 @@ impl<F: Send + Sync> BaseFile for InBase<F> {
     }
 }
 
-/// The base's copy of `item`, if there is one.
+/// What the base has of `item`: an older state or the same content, if there is one.
 pub(crate) fn base_file<F: Send + Sync + 'static>(
     handles: &Arc<FolderHandles<F>>,
     item: &PendingEntry,
-) -> Option<Arc<dyn BaseFile>> {
+) -> Option<OfBase> {
+    match &item.renamed {
+        Some(Renamed::Same(origins)) => {
+            return origins
+                .first()
+                .map(|origin| OfBase::Same(Arc::clone(origin) as Arc<dyn BaseFile>));
+        }
+        Some(Renamed::Older(origin)) => {
+            return Some(OfBase::Older(Arc::clone(origin) as Arc<dyn BaseFile>));
+        }
+        None => {}
+    }
     let base = item.base.as_ref().filter(|base| base.on_disk && base.meta.kind == Kind::File)?;
     let possible = handles.base.is_some() && base.meta.size > 0;
     let file = InBase { handles: Arc::clone(handles), name: item.entry.name.clone() };
-    possible.then(|| Arc::new(file) as Arc<dyn BaseFile>)
+    possible.then(|| OfBase::Older(Arc::new(file) as Arc<dyn BaseFile>))
 }
 
 /// What is known of a file that the source builds.

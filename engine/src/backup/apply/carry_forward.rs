@@ -7,7 +7,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::backup::apply::snapshot_writer::{SnapshotWriter, clear, here};
-use crate::backup::plan::{Action, Planned, Step, Verdict};
+use crate::backup::plan::planned::Planned;
+use crate::backup::plan::{Action, Step, Verdict};
 use crate::backup::walk::folder::{FolderHandles, FolderParts, WalkFolder};
 use crate::backup::walk::plan_sink::{EnteredFolder, PlanSink};
 use crate::backup::walk::state::tally::Batched;
@@ -155,8 +156,8 @@ impl<S: Source> SnapshotWriter<S> {
         clear(here(handles)?, name)?;
         let entry = entry_of(name, &held);
         let step = Step { verdict: Verdict::Same, action: Action::Link };
-        let planned =
-            Planned { entry: ListedEntry::from(&entry), base: Some(held), here: None, step };
+        let entry = ListedEntry::from(&entry);
+        let planned = Planned { entry, base: Some(held), here: None, step, renamed: None };
         let carried = self.link(folder, handles, &planned, done)?;
         Ok(if carried { Instead::CarriedForward } else { Instead::Nothing })
     }

@@ -1,31 +1,35 @@
 //! Compares a file of the source with the base's copy without writing: it hashes the content while it arrives.
 //! Only when the content differs does the run read it again and store it.
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
 use crate::backup::apply::copy;
-use crate::backup::apply::snapshot_writer::{PendingEntry, SnapshotWriter};
+use crate::backup::apply::snapshot_writer::SnapshotWriter;
+use crate::backup::plan::planned::PendingEntry;
 use crate::backup::plan::{Action, Verdict};
 use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::state::tally::Batched;
 use crate::entry::digest::{Digest, Method};
 use crate::entry::{Kind, Meta};
 use crate::fs::metadata::xattrs;
-use crate::source::Source;
+use crate::source::{ContentProof, Source};
 
 /// The hash so far of a file that is being compared.
 pub(crate) struct Comparing {
     hasher: Digest,
     method: Method,
     length: u64,
+    /// The proof that the source sent instead of the content.
+    proof: Option<ContentProof>,
 }
 
 impl Comparing {
     /// Starts to compare a file with the metadata `meta`.
     pub(crate) fn new(meta: &Meta) -> Self {
         let method = Method::of(meta);
-        Self { hasher: method.begin(), method, length: 0 }
+        Self { hasher: method.begin(), method, length: 0, proof: None }
     }
 
     pub(crate) fn method(&self) -> Method {
@@ -43,12 +47,24 @@ impl Comparing {
         self.hasher.zeros(length, stop)
     }
 
+    /// Records that a file of `length` bytes was not sent because of `proof`.
+    pub(crate) fn same(&mut self, length: u64, proof: ContentProof) {
+        (self.length, self.proof) = (length, Some(proof));
+    }
+
+    /// The length of the content that was compared, bytes.
     pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
+    /// The hash of the content that arrived.
     pub(crate) fn hash(&self) -> blake3::Hash {
         self.hasher.finish()
+    }
+
+    /// What shows the content of the file.
+    pub(crate) fn proof(&self) -> ContentProof {
+        self.proof.unwrap_or_else(|| ContentProof::Hash(self.hash().into()))
     }
 }
 
@@ -57,13 +73,13 @@ pub(crate) fn may_be_of_base(item: &PendingEntry) -> bool {
     let of_base =
         |base: &crate::entry::stored::StoredEntry| base.on_disk && base.meta.kind == Kind::File;
     item.step.action == Action::FetchAndCompare
+        && item.renamed.is_none()
         && matches!(item.step.verdict, Verdict::Same | Verdict::Metadata)
         && item.base.as_ref().is_some_and(of_base)
 }
 
 impl<S: Source> SnapshotWriter<S> {
-    /// The hash, by `method`, of the base's copy of `item`: the recorded hash, or with `--checksum` the hash of the
-    /// content on disk. `None` when the copy cannot be opened.
+    /// The hash, by `method`, of the base's copy of `item`, see [`Self::hash_of`]. `None` when the copy cannot be opened.
     pub(crate) fn hash_in_base(
         &self,
         handles: &FolderHandles<S::Folder>,
@@ -72,11 +88,17 @@ impl<S: Source> SnapshotWriter<S> {
     ) -> io::Result<Option<blake3::Hash>> {
         let Some(base) = &handles.base else { return Ok(None) };
         let Ok(file) = base.open_file(&item.entry.name) else { return Ok(None) };
+        self.hash_of(&file, method).map(Some)
+    }
+
+    /// The hash, by `method`, of a file of the base: the recorded hash, or with `--checksum` the hash of the content on
+    /// disk.
+    pub(crate) fn hash_of(&self, file: &File, method: Method) -> io::Result<blake3::Hash> {
         let recorded =
-            if self.walk.keep().checksum { None } else { xattrs::hash_and_method(&file)? };
+            if self.walk.keep().checksum { None } else { xattrs::hash_and_method(file)? };
         match recorded {
-            Some((by, hash)) if by == method => Ok(Some(hash)),
-            _ => copy::content_hash(&file, method, &|| self.walk.halted()).map(Some),
+            Some((by, hash)) if by == method => Ok(hash),
+            _ => copy::content_hash(file, method, &|| self.walk.halted()),
         }
     }
 

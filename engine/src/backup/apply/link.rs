@@ -9,13 +9,15 @@ use std::sync::atomic::Ordering;
 use rustix::io::Errno;
 
 use crate::backup::apply::snapshot_writer::{
-    Applied, PendingEntry, SnapshotWriter, WaitingName, here, is, replacing,
+    Applied, SnapshotWriter, WaitingName, here, is, replacing,
 };
-use crate::backup::plan::Planned;
+use crate::backup::plan::planned::{PendingEntry, Planned};
 use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::state::tally::Batched;
 use crate::entry::hard_links::leader::Leader;
 use crate::entry::hard_links::{Asks, Role};
+use crate::entry::overlay::SidecarRecord;
+use crate::entry::stored::StoredEntry;
 use crate::entry::{Kind, ListedEntry};
 use crate::error::RunError;
 use crate::fs::dir::Dir;
@@ -23,6 +25,15 @@ use crate::fs::lookup::find;
 use crate::fs::refusal::{ProbeKind, Refusal, classify, is_no_name, store_elsewhere};
 use crate::monitor::event::Event;
 use crate::source::Source;
+
+/// A file of the base that an entry of the snapshot is linked to.
+pub(crate) struct LinkedFrom<'a> {
+    pub(crate) dir: &'a Dir,
+    pub(crate) name: &'a CStr,
+    pub(crate) held: Option<&'a StoredEntry>,
+    /// What the base's sidecar holds of it.
+    pub(crate) record: Option<&'a SidecarRecord>,
+}
 
 /// The result of an attempt at a hard link, other than an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,40 +166,51 @@ impl<S: Source> SnapshotWriter<S> {
                 return stored;
             }
         }
-        let on_disk = held.as_ref().is_some_and(|held| held.on_disk);
-        if on_disk {
+        let record = folder.base_records.get(name);
+        let from = LinkedFrom { dir: base, name, held: held.as_ref(), record };
+        self.link_to(folder, handles, planned.entry, &from, done)
+    }
+
+    /// Links an entry to a file of the base. Returns `false` when it has to be read from the source instead.
+    pub(crate) fn link_to(
+        self: &Arc<Self>,
+        folder: &Arc<WalkFolder<S::Folder>>,
+        handles: &Arc<FolderHandles<S::Folder>>,
+        entry: ListedEntry<'_>,
+        from: &LinkedFrom<'_>,
+        done: &mut Batched,
+    ) -> io::Result<bool> {
+        let (name, base) = (entry.name, (from.dir, from.name));
+        if from.held.is_some_and(|held| held.on_disk) {
             // All names of a hard-linked inode must share one inode, so it must have room for all of them.
-            let names = planned.entry.meta.links;
+            let names = entry.meta.links;
             let most = self.metadata_writer.abilities.most_links;
-            let links = held.as_ref().map_or(0, |held| held.meta.links);
+            let links = from.held.map_or(0, |held| held.meta.links);
             if self.walk.keep().hard_links && names > 1 && links.saturating_add(names) > most {
                 done.counts.link_fallbacks += 1;
-                let (from, over) = ((base, name), !folder.fresh);
-                return self.copy_locally(folder, handles, from, planned.entry, over, done);
+                return self.copy_locally(folder, handles, base, entry, !folder.fresh, done);
             }
-            match self.linked(folder, here(handles)?, name, (base, name)) {
+            match self.linked(folder, here(handles)?, name, base) {
                 Ok(Linked::Yes) => {}
-                Ok(tried) if planned.entry.meta.kind == Kind::File => {
+                Ok(tried) if entry.meta.kind == Kind::File => {
                     done.counts.link_fallbacks += 1;
-                    let (from, over) = ((base, name), tried.over(folder.fresh));
-                    return self.copy_locally(folder, handles, from, planned.entry, over, done);
+                    let over = tried.over(folder.fresh);
+                    return self.copy_locally(folder, handles, base, entry, over, done);
                 }
                 Ok(tried) => {
                     done.counts.link_fallbacks += 1;
-                    return self.make(folder, handles, planned.entry, tried.over(folder.fresh));
+                    return self.make(folder, handles, entry, tried.over(folder.fresh));
                 }
                 // The base no longer has the name: a user removed it by hand.
                 Err(error) if is(&error, Errno::NOENT) => return Ok(false),
                 Err(error) => return Err(error),
             }
         }
-        if let Some(record) = folder.base_records.get(name) {
+        if let Some(record) = from.record {
             self.note(folder, name, record.clone());
         }
         done.counts.linked += 1;
-        if planned.entry.meta.kind == Kind::File {
-            done.counts.bytes_saved += planned.entry.meta.size;
-        }
+        done.counts.bytes_saved += entry.file_size();
         Ok(true)
     }
 

@@ -7,6 +7,7 @@ pub(crate) mod copy;
 pub(crate) mod link;
 pub(crate) mod partial_file;
 pub(crate) mod regained;
+pub(crate) mod renamed;
 pub(crate) mod resume_marks;
 pub(crate) mod snapshot_writer;
 pub(crate) mod store_files;
@@ -21,10 +22,11 @@ use std::sync::atomic::Ordering;
 use rustix::io::Errno;
 
 use crate::backup::apply::snapshot_writer::{
-    Applied, OTHER_NAME, PendingEntry, SnapshotWriter, clear, here, is, replacing,
+    Applied, OTHER_NAME, SnapshotWriter, clear, here, is, replacing,
 };
 use crate::backup::apply::store_files::FileReceiver;
-use crate::backup::plan::{Action, Planned};
+use crate::backup::plan::Action;
+use crate::backup::plan::planned::{PendingEntry, Planned};
 use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::tally::Batched;

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::backup::apply::snapshot_writer::SnapshotWriter;
-use crate::backup::plan::Planned;
+use crate::backup::plan::planned::Planned;
 use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::state::tally::Batched;
 use crate::entry::Kind;

@@ -8,16 +8,16 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use rustix::io::Errno;
 
-use crate::backup::plan::{Action, Planned, Step};
+use crate::backup::plan::Action;
+use crate::backup::plan::planned::{PendingEntry, Planned};
 use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::plan_sink::{EnteredFolder, PlanSink};
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::tally::Batched;
 use crate::entry::hard_links::Groups;
-use crate::entry::preserve::Preserve;
 use crate::entry::stored::StoredEntry;
 use crate::entry::tree_path::TreePath;
-use crate::entry::{Entry, FileId, Kind, ListedEntry, Meta};
+use crate::entry::{Entry, FileId, Kind, ListedEntry, Meta, Time};
 use crate::error::{RunError, no_space};
 use crate::fs::dir::Dir;
 use crate::fs::lookup::find;
@@ -32,62 +32,6 @@ use crate::repository::manifest::write::Writer;
 use crate::repository::records::sidecar::Sidecar;
 use crate::source::Source;
 use crate::threads::lock::lock;
-
-/// An entry with its plan, owned, for work that outlives the batch in which the entry was listed.
-#[derive(Debug, Clone)]
-pub(crate) struct PendingEntry {
-    pub(crate) entry: Entry,
-    pub(crate) base: Option<StoredEntry>,
-    pub(crate) here: Option<StoredEntry>,
-    pub(crate) step: Step,
-    /// The source's inode, when it has several names.
-    pub(crate) group: Option<FileId>,
-    /// The bytes of it that the progress counts already.
-    pub(crate) shown: u64,
-}
-
-impl PendingEntry {
-    /// A pending entry for a name of an inode with several names; `None` for any other entry.
-    pub(crate) fn of(keep: Preserve, planned: &Planned<'_>) -> Option<Self> {
-        let meta = planned.entry.meta;
-        let several = keep.hard_links && meta.links > 1 && meta.kind != Kind::Folder;
-        let group = meta.id.filter(|_| several)?;
-        Some(Self { group: Some(group), ..Self::to_fetch(planned) })
-    }
-
-    /// A pending entry for a file that the run has to read from the source.
-    pub(crate) fn to_fetch(planned: &Planned<'_>) -> Self {
-        Self {
-            entry: planned.entry.to_entry(),
-            base: planned.base.clone(),
-            here: planned.here.clone(),
-            step: planned.step,
-            group: None,
-            shown: 0,
-        }
-    }
-
-    /// Approximate memory while it waits for the first name of its inode, with the handles that wait with it, bytes.
-    pub(crate) fn bytes(&self) -> usize {
-        let stored = [&self.base, &self.here].into_iter().flatten();
-        let stored =
-            stored.flat_map(|held| &held.xattrs).map(|(name, value)| name.len() + value.len());
-        let extra = self.entry.extra.as_ref().map_or(0, |extra| extra.bytes());
-        WAITING + self.entry.name.count_bytes() + extra + stored.sum::<usize>()
-    }
-
-    pub(crate) fn planned(&self) -> Planned<'_> {
-        Planned {
-            entry: ListedEntry::from(&self.entry),
-            base: self.base.clone(),
-            here: self.here.clone(),
-            step: self.step,
-        }
-    }
-}
-
-/// Approximate memory of a name that waits, without its parts of any length, bytes.
-const WAITING: usize = size_of::<WaitingName<()>>() + 100;
 
 /// The mode of a snapshot's own folder when it is not a source root itself.
 pub(crate) const TOP_MODE: u32 = 0o755;
@@ -118,6 +62,11 @@ pub(crate) struct SnapshotWriter<S: Source> {
     /// Whether a file could not be synced.
     pub(crate) sync_failed: AtomicBool,
     pub(crate) written: AtomicU64,
+    /// The time of the destination since which an inode of the base may have got another name in this snapshot; `None` if it
+    /// is not known.
+    pub(crate) links_since: Option<Time>,
+    /// The inodes of the base that files were renamed from.
+    pub(crate) renamed_from: Mutex<HashSet<FileId>>,
     /// The entries that were reported because they are stored under other names: a hash of each path.
     pub(crate) reported_names: Mutex<HashSet<u64>>,
 }
@@ -166,6 +115,7 @@ impl<S: Source> SnapshotWriter<S> {
         kept: Sidecar,
         manifest: Writer,
         sync_each: bool,
+        links_since: Option<Time>,
     ) -> Self {
         Self {
             walk: Arc::clone(walk),
@@ -185,6 +135,8 @@ impl<S: Source> SnapshotWriter<S> {
             apart_said: AtomicBool::new(false),
             sync_failed: AtomicBool::new(false),
             written: AtomicU64::new(0),
+            links_since,
+            renamed_from: Mutex::default(),
             reported_names: Mutex::default(),
         }
     }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use crate::backup::apply::built::{Built, base_file};
 use crate::backup::apply::comparing::{Comparing, may_be_of_base};
 use crate::backup::apply::partial_file::{WORTH_MARKING, Writing};
-use crate::backup::apply::snapshot_writer::{PendingEntry, SnapshotWriter, here};
+use crate::backup::apply::snapshot_writer::{SnapshotWriter, here};
 use crate::backup::apply::stored_names::create;
+use crate::backup::plan::planned::{PendingEntry, Renamed};
 use crate::backup::plan::{Action, Verdict};
 use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::state::WalkState;
@@ -20,7 +21,7 @@ use crate::entry::{Entry, Kind, ListedEntry, Meta};
 use crate::fs::mount::point::is_same_mount;
 use crate::monitor::add;
 use crate::monitor::event::{Event, Instead};
-use crate::source::{ContentSink, Source, SourceError, Wanted};
+use crate::source::{ContentProof, ContentSink, Source, SourceError, Wanted};
 
 /// How many times the run reads a file again that changed while it was read.
 const ATTEMPTS: u32 = 2;
@@ -92,7 +93,9 @@ impl<S: Source> FileReceiver<S> {
         let again = self.attempt > 0;
         // After a file turned out to be another one, it is read without the base.
         let base = if again { None } else { base_file(&self.handles, &self.items[index]) };
-        if !again && self.handles.base.is_some() && may_be_of_base(&self.items[index]) {
+        let item = &self.items[index];
+        let is_of_base = self.handles.base.is_some() && may_be_of_base(item);
+        if !again && (is_of_base || matches!(item.renamed, Some(Renamed::Same(_)))) {
             self.comparing.insert(index, Comparing::new(&entry.meta));
             return Wanted { entry, from: 0, again, base };
         }
@@ -290,6 +293,22 @@ impl<S: Source> FileReceiver<S> {
     /// Finishes a file that was read only to compare it: links or copies it from the base, or reads it again to store it.
     fn is_compared(&mut self, index: usize, compared: &Comparing) -> io::Result<ReadResult> {
         let mut item = self.items[index].clone();
+        if let Some(Renamed::Same(origins)) = item.renamed.take() {
+            let (folder, handles) = (&self.folder, &self.handles);
+            let proof = (compared.method(), compared.proof());
+            if self.writer.store_renamed(
+                folder,
+                handles,
+                (&item, &origins),
+                proof,
+                &mut self.done,
+            )? {
+                return Ok(ReadResult::Stored);
+            }
+            item.step.action = Action::Fetch;
+            self.again.push(item);
+            return Ok(ReadResult::ReadAgain);
+        }
         let in_base = self.writer.hash_in_base(&self.handles, &item, compared.method())?;
         let as_in_base = in_base == Some(compared.hash());
         if as_in_base {
@@ -400,6 +419,14 @@ impl<S: Source> ContentSink for FileReceiver<S> {
 
     fn hashed(&mut self, index: usize, hash: [u8; 32]) {
         self.built.entry(index).or_default().hash = Some(hash);
+    }
+
+    fn same(&mut self, index: usize, proof: ContentProof) {
+        let Some(item) = self.items.get(index) else { return };
+        // No other file was requested with a file of the base that may be the same.
+        if let Some(comparing) = self.comparing.get_mut(&index).filter(|_| item.renamed.is_some()) {
+            comparing.same(item.entry.meta.size, proof);
+        }
     }
 
     fn data(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<()> {

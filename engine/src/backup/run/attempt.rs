@@ -1,7 +1,7 @@
 //! The inputs that all steps of an attempt to complete a snapshot share.
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use chrono::{DateTime, Utc};
 
@@ -37,6 +37,8 @@ pub(crate) struct Attempt<'a, S: Source> {
     pub(crate) leftovers: Vec<Stuck>,
     /// The roots as the check of the sources opened them. The first walk uses them.
     pub(crate) opened: Mutex<OpenedRoots<S::Folder>>,
+    /// The time of the destination since which the incomplete snapshot may have links to the base.
+    pub(crate) links_since: OnceLock<Option<Time>>,
 }
 
 /// The snapshots of an attempt.

@@ -13,7 +13,7 @@ mod retire;
 mod seal;
 mod status;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -187,6 +187,7 @@ pub fn run<S: Source>(
                 accept_shrink: accept.shrink,
                 leftovers,
                 opened: Mutex::default(),
+                links_since: OnceLock::new(),
             };
             complete(&attempt, history)
         })

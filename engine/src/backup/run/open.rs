@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use crate::backup::apply::snapshot_writer::{SnapshotWriter, in_progress};
 use crate::backup::run::attempt::{Attempt, SnapshotNames};
 use crate::backup::walk::state::WalkState;
-use crate::backup::walk::state::setting::DurableFiles;
+use crate::backup::walk::state::setting::{DurableFiles, named_after};
 use crate::entry::escape::shown_path;
 use crate::error::{RunError, destination};
 use crate::fs::file_system::capabilities::{Abilities, probe};
@@ -138,7 +138,13 @@ pub(crate) fn new_writer<S: Source>(
     }
     let metadata_writer = MetadataWriter::new(job.keep, abilities.clone());
     let walk = WalkState::new(Arc::clone(source), set);
-    let writer = SnapshotWriter::new(&walk, source, metadata_writer, kept, manifest, each);
+    // The clock is read before the first link. An interrupted run has linked since it began.
+    let links_since = *attempt.links_since.get_or_init(|| match names.resumed {
+        true => Some(named_after(&names.incomplete)),
+        false => checkpoints.clock().ok(),
+    });
+    let writer =
+        SnapshotWriter::new(&walk, source, metadata_writer, kept, manifest, each, links_since);
     walk.look_at_roots(&job.layout, std::mem::take(&mut *lock(&attempt.opened)))?;
     // The incomplete snapshot contains only the roots of this run, so only these are recorded.
     let recorded: BTreeMap<_, _> = walk

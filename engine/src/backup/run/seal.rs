@@ -12,9 +12,9 @@ use crate::entry::escape::shown_path;
 use crate::entry::human::rfc3339;
 use crate::error::{RunError, destination};
 use crate::monitor::Phase;
-use crate::monitor::event::Stuck;
+use crate::monitor::event::{Event, Stuck};
 use crate::repository::records::journal::Checkpoints;
-use crate::repository::records::report::{Report, RootDropped, RootFound, VERSION};
+use crate::repository::records::report::{RenamedPath, Report, RootDropped, RootFound, VERSION};
 use crate::repository::removal::Retired;
 use crate::repository::store::Store;
 use crate::repository::{Repository, lineage, removal};
@@ -64,6 +64,7 @@ pub(crate) fn seal<S: Source>(
     if let Some(coverage) = &mut report.coverage {
         coverage.not_entered = recorder.not_entered();
     }
+    report_renamed(attempt, &report);
     store_report(attempt, &names, &report);
     content
         .writer
@@ -145,7 +146,19 @@ fn report<S: Source>(
         coverage: walk.coverage(job),
         stuck: Vec::new(),
         in_use: BTreeMap::new(),
+        renamed: walk.renamed(),
         counts: walk.tally.counts(),
+    }
+}
+
+/// The most renamed folders and files that the log names. The report has all of them.
+const RENAMED: usize = 20;
+
+/// Reports what was renamed.
+fn report_renamed<S: Source>(attempt: &Attempt<'_, S>, report: &Report) {
+    for RenamedPath { from, to, files } in report.renamed.iter().take(RENAMED) {
+        let (from, to, files) = (from.clone(), to.clone(), *files);
+        attempt.context.monitor.event(&Event::Renamed { from, to, files });
     }
 }
 

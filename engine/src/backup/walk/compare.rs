@@ -4,7 +4,8 @@ use std::ffi::CStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::backup::plan::{Action, KnownEntries, Planned, Verdict, plan};
+use crate::backup::plan::planned::{PendingEntry, Planned};
+use crate::backup::plan::{Action, KnownEntries, Verdict, plan};
 use crate::backup::walk::Walk;
 use crate::backup::walk::folder::overflow::Waits;
 use crate::backup::walk::folder::subfolders::{Subfolders, Waiting};
@@ -56,7 +57,8 @@ impl<S: Source> WalkState<S> {
         {
             self.note_gone(folder, planned.entry.name);
             let (parent, name) = (Arc::new(dir), planned.entry.name.to_owned());
-            self.queue.push(WalkTask::Gone { parent, name, area, left_out: false });
+            let place = Arc::clone(&folder.place);
+            self.queue.push(WalkTask::Gone { parent, place, name, area, left_out: false });
         }
     }
 
@@ -125,7 +127,7 @@ impl<S: Source> WalkState<S> {
         if damaged.is_some() {
             step.verdict = Verdict::Changed;
         }
-        Ok(Planned { entry, base, here, step })
+        Ok(Planned { entry, base, here, step, renamed: None })
     }
 
     /// The earliest timestamp of a change to the source's file that the copy `here` in the incomplete snapshot may lack.
@@ -162,7 +164,7 @@ impl<S: Source> WalkState<S> {
 
     /// Queues a task that enters a folder. For a source that answers later it counts as a request if it `asks` for the
     /// listing.
-    fn push_enter(&self, enter: WalkTask<S::Folder>, asks: bool) {
+    pub(crate) fn push_enter(&self, enter: WalkTask<S::Folder>, asks: bool) {
         if asks && self.later() {
             self.queue.push_request(enter);
         } else {
@@ -183,6 +185,8 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         let handles = self.state.handles(folder)?;
         let mut steps = Vec::new();
         let (mut enter, mut asks) = (Subfolders::default(), false);
+        let (mut new_folders, mut replaced) = (Subfolders::default(), Vec::new());
+        let collects = self.state.renames.collects();
         let mut batched = Batched::default();
         let mut judging = folder.scope().map(|scope| scope.judging());
         for Compared { entry, base, confirmed } in entries {
@@ -224,11 +228,22 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
             self.state.count_base(folder, &handles, &planned, folder.area, &mut batched);
             if is_folder {
                 self.state.report_unmounted(folder, entry.name);
-                asks |= confirmed.is_none();
-                enter.push(entry, beyond, confirmed);
+                let is_known =
+                    planned.base.as_ref().is_some_and(|base| base.meta.kind == Kind::Folder);
+                if collects && !is_known && self.state.renames.has_room() {
+                    new_folders.push(entry, beyond, confirmed);
+                } else {
+                    asks |= confirmed.is_none();
+                    enter.push(entry, beyond, confirmed);
+                }
+            }
+            if collects {
+                self.state.replaced(&planned, &mut replaced);
             }
             if put_off {
                 self.state.look_later(folder, entry.name);
+            } else if self.state.defers(&planned) {
+                self.state.renames.defer_file(folder, PendingEntry::to_fetch(&planned));
             } else {
                 steps.push(planned);
             }
@@ -237,7 +252,14 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
             self.state.tally.add(&batched, folder.area);
             add(&self.state.set.context.progress.entries, batched.counts.entries);
         }
+        self.state.renames.add_gone(&folder.place, &replaced);
+        self.state.match_renamed(handles.base.is_none(), &mut steps);
         self.apply(folder, &handles, source, &steps);
+        if !new_folders.is_empty() {
+            folder.expect(new_folders.len());
+            self.state.waiting.fetch_add(new_folders.len(), Ordering::Relaxed);
+            self.state.defer_folders(folder, new_folders);
+        }
         if enter.is_empty() {
             return Ok(());
         }

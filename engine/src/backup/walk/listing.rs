@@ -12,6 +12,7 @@ use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::tally::Batched;
 use crate::backup::walk::state::task::{Arrival, WalkTask};
+use crate::entry::tree_path::TreePath;
 use crate::entry::{Batch, Kind};
 use crate::error::RunError;
 use crate::filter::scope::Judging;
@@ -81,19 +82,24 @@ impl<S: Source> WalkState<S> {
     /// Counts the base's entries in the folder `name`, which the source no longer has or the filters now leave out.
     pub(crate) fn gone(
         &self,
-        parent: &Dir,
+        (parent, above): (&Dir, &Arc<TreePath>),
         name: &CStr,
         area: Option<usize>,
         left_out: bool,
     ) -> Result<(), RunError> {
         let Ok(dir) = parent.child_if_here(name).map(Arc::new) else { return Ok(()) };
+        let place = above.child(name, None);
+        if !left_out {
+            self.collect_gone(&place, &dir);
+        }
         let mut batched = Batched::default();
         // Of a base that cannot be read completely, the readable part is counted.
         let _ = dir.names(|entry| {
             batched.counts.deleted += u64::from(!left_out);
             if entry.folder {
                 let (parent, name) = (Arc::clone(&dir), entry.name.to_owned());
-                self.queue.push(WalkTask::Gone { parent, name, area, left_out });
+                let place = Arc::clone(&place);
+                self.queue.push(WalkTask::Gone { parent, place, name, area, left_out });
             } else if left_out {
                 batched.root.left_out += 1;
             } else {
@@ -117,8 +123,8 @@ impl<S: Source> WalkState<S> {
         match base.find(name) {
             Ok(Some(meta)) if meta.kind == Kind::Folder => {
                 let Ok(parent) = base.try_clone().map(Arc::new) else { return Ok(()) };
-                let name = name.to_owned();
-                self.queue.push(WalkTask::Gone { parent, name, area, left_out: true });
+                let (name, place) = (name.to_owned(), Arc::clone(&folder.place));
+                self.queue.push(WalkTask::Gone { parent, place, name, area, left_out: true });
             }
             Ok(Some(_)) => {
                 let mut batched = Batched::default();
@@ -268,7 +274,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         let base = handles.base.as_ref().filter(|_| others == BaseNamesLeft::Possible);
         if let Some(base) = base.and_then(|dir| dir.try_clone().ok()) {
             let base = Arc::new(base);
-            let mut batched = Batched::default();
+            let (mut batched, mut gone) = (Batched::default(), Vec::new());
             let mut judging = folder.scope().map(|scope| scope.judging());
             let mut left_out = |name: &CStr, is_folder| {
                 let judge =
@@ -283,9 +289,10 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
                     let counted = planted(entry.name);
                     if entry.folder && !counted {
                         let (parent, name) = (Arc::clone(&base), entry.name.to_owned());
-                        let area = folder.area;
+                        let (area, place) = (folder.area, Arc::clone(&folder.place));
                         self.state.queue.push(WalkTask::Gone {
                             parent,
+                            place,
                             name,
                             area,
                             left_out: true,
@@ -303,19 +310,29 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
                             self.state.note_gone(folder, entry.name);
                         }
                         let (parent, name) = (Arc::clone(&base), entry.name.to_owned());
-                        let area = folder.area;
+                        let (area, place) = (folder.area, Arc::clone(&folder.place));
                         self.state.queue.push(WalkTask::Gone {
                             parent,
+                            place,
                             name,
                             area,
                             left_out: false,
                         });
                     } else {
                         batched.root.before += 1;
+                        if self.state.renames.collects() {
+                            self.state.look_at_gone(
+                                &base,
+                                &folder.base_records,
+                                entry.name,
+                                &mut gone,
+                            );
+                        }
                     }
                 }
                 ControlFlow::Continue(())
             });
+            self.state.renames.add_gone(&folder.place, &gone);
             self.state.tally.add(&batched, folder.area);
         }
         if folder.fresh {

@@ -10,13 +10,14 @@ pub(crate) mod listing;
 pub(crate) mod mounts;
 pub(crate) mod plan_sink;
 pub(crate) mod prune_empty;
+pub(crate) mod renames;
 pub(crate) mod state;
 pub(crate) mod unreadable;
 pub(crate) mod vanished;
 
 use std::sync::Arc;
 
-use crate::backup::plan::Planned;
+use crate::backup::plan::planned::Planned;
 use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;
@@ -61,7 +62,8 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         state.set.context.progress.begin_walk();
         let top = state.top(job.layout.top(), false)?;
         self.list(&top, state.later().then(|| state.queue.hold()), None)?;
-        self.work()
+        self.work()?;
+        self.match_deferred()
     }
 
     fn work(self: &Arc<Self>) -> Result<(), RunError> {
@@ -83,12 +85,13 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
                         self.arrived(&folder, &batch, &arrival)
                     }
                     WalkTask::Listed { folder, arrival } => self.listing_ended(&folder, &arrival),
+                    WalkTask::Deferred { folder, items } => self.deferred(&folder, &items),
                     WalkTask::Again { retries } => self.again(retries),
                     WalkTask::Carry { folder, name } => {
                         self.sink.carry_forward(&folder, &name).and_then(|_| self.settle(&folder))
                     }
-                    WalkTask::Gone { parent, name, area, left_out } => {
-                        state.gone(&parent, &name, area, left_out)
+                    WalkTask::Gone { parent, place, name, area, left_out } => {
+                        state.gone((&parent, &place), &name, area, left_out)
                     }
                 };
                 if let Err(error) = result {

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::sync::Arc;
 
 use crate::backup::change::Change;
-use crate::backup::plan::Planned;
+use crate::backup::plan::planned::Planned;
 use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::entry::{Entry, FileId, Meta};
 use crate::error::RunError;

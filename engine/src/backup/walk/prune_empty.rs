@@ -4,7 +4,8 @@ use std::ffi::CString;
 use std::io;
 
 use crate::backup::change::Change;
-use crate::backup::plan::{Planned, Verdict};
+use crate::backup::plan::Verdict;
+use crate::backup::plan::planned::Planned;
 use crate::backup::walk::Walk;
 use crate::backup::walk::folder::WalkFolder;
 use crate::backup::walk::plan_sink::PlanSink;

@@ -29,6 +29,9 @@ pub struct Counts {
     pub changed: u64,
     /// Entries with the same content as in the base and different metadata.
     pub metadata: u64,
+    /// Files among the new and changed ones that the base has under another path, which the source no longer has. They are
+    /// linked or copied from there.
+    pub renamed: u64,
     /// Entries that equal the base: hard links to it, and folders with unchanged metadata.
     pub unchanged: u64,
     /// Entries of the base that the source no longer has.
@@ -82,6 +85,7 @@ impl std::ops::AddAssign for Counts {
             new,
             changed,
             metadata,
+            renamed,
             unchanged,
             deleted,
             kept,
@@ -109,6 +113,7 @@ impl std::ops::AddAssign for Counts {
         self.new += new;
         self.changed += changed;
         self.metadata += metadata;
+        self.renamed += renamed;
         self.unchanged += unchanged;
         self.deleted += deleted;
         self.kept += kept;
@@ -215,6 +220,17 @@ pub struct BootTime {
     pub seconds: u64,
 }
 
+/// Renamed files: a folder whose files the snapshot has in another folder, or a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenamedPath {
+    /// The path inside the base, escaped. The path of a folder ends in `/`.
+    pub from: String,
+    /// The path inside the snapshot, in the same form.
+    pub to: String,
+    /// The number of renamed files.
+    pub files: u64,
+}
+
 /// A source root that the job no longer lists, while snapshots still contain it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootDropped {
@@ -295,6 +311,9 @@ pub struct Report {
     /// use, including this one.
     #[serde(default)]
     pub in_use: std::collections::BTreeMap<String, u32>,
+    /// Files that the base has under another path, summed up by folder. At most some thousand are named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub renamed: Vec<RenamedPath>,
     /// Entry counts. This is the last field: the list of problems follows it in the file.
     pub counts: Counts,
 }
@@ -379,6 +398,7 @@ mod tests {
                 coverage: None,
                 stuck: Vec::new(),
                 in_use: std::collections::BTreeMap::new(),
+                renamed: Vec::new(),
                 counts: Counts {
                     entries: counts.0,
                     bytes: counts.1,

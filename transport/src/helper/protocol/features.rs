@@ -8,6 +8,9 @@ pub(crate) const WRITES: u64 = 1;
 /// The near end asks for compression; the far end compresses too.
 pub(crate) const COMPRESSES: u64 = 1 << 1;
 
+/// The far end answers `Hash`.
+pub(crate) const HASHES: u64 = 1 << 2;
+
 /// Where the level is that the near end asks for: 8 bits from this one on.
 const LEVEL: u32 = 8;
 

@@ -106,6 +106,11 @@ pub(crate) enum Request<'a> {
         file: SentFile,
         length: u64,
     },
+    /// Asks for the hash of a file of which the near end probably has the content, if the file is as it was listed.
+    Hash {
+        folder: u64,
+        file: SentFile,
+    },
 }
 
 /// An opened source root.
@@ -151,11 +156,11 @@ pub(crate) enum Answer {
     Read(Result<SentMeta, SentError>),
     /// The next chunks of a file that is sent as differences.
     Chunks(Vec<SentChunk>),
-    /// The hash of the whole file: all of its chunks were sent.
+    /// The hash of the whole file: all of its chunks were sent, or only the hash was asked for.
     Hashed([u8; 32]),
     /// A part of a file, in the order in which they were asked for; the rest of the frame is what the base lacks.
     Part(Vec<SentRun>),
-    /// The last answer to `Delta` and `Range`: this file cannot be sent as differences or in ranges.
+    /// The last answer to `Delta`, `Range` and `Hash`: the size of this file is not known, so it has to be fetched.
     Undivided,
     /// The entries are as expected.
     Same(SentSame),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine::Method;
 use engine::entry::Meta;
-use engine::source::Wanted;
+use engine::source::{OfBase, Wanted};
 
 use crate::helper::delta::SIZES;
 use crate::helper::protocol::delta::SentSums;
@@ -55,7 +55,8 @@ impl FileFetch {
         wanted: Wanted,
         deltas: bool,
     ) -> Self {
-        let is_delta = deltas && wanted.base.is_some() && SIZES.contains(&wanted.entry.meta.size);
+        let has_older = matches!(wanted.base, Some(OfBase::Older(_)));
+        let is_delta = deltas && has_older && SIZES.contains(&wanted.entry.meta.size);
         let delta = is_delta.then(DeltaState::default);
         let folder = Arc::clone(folder);
         let (asked, ranges, after, undivided) = (None, None, None, false);
@@ -69,6 +70,21 @@ impl FileFetch {
         let has_no_large_holes = Method::of(&entry.meta) == Method::Plain;
         let left = entry.meta.size.saturating_sub(*from);
         !self.undivided && !again && has_no_large_holes && left >= WORTH_DIVIDING
+    }
+
+    /// Whether the hash is asked for first: the near end probably has the content.
+    pub(crate) fn may_be_same(&self) -> bool {
+        matches!(self.wanted.base, Some(OfBase::Same(_)))
+    }
+
+    /// The content has to be fetched whatever the near end has.
+    pub(crate) fn fetch_content(&mut self) {
+        (self.wanted.base, self.asked) = (None, None);
+    }
+
+    /// The message that requests the hash.
+    pub(crate) fn hash_request(&self) -> Request<'static> {
+        Request::Hash { folder: self.folder.number, file: (&self.wanted).into() }
     }
 
     /// Begins to fetch in ranges what is not delivered.
@@ -110,7 +126,10 @@ impl FileFetch {
         Some(DeltaFile {
             request: self.request,
             index: self.index,
-            base: Arc::clone(base.as_ref()?),
+            base: match base.as_ref()? {
+                OfBase::Older(base) => Arc::clone(base),
+                OfBase::Same(_) => return None,
+            },
             listed: entry.meta.clone(),
             from: *from,
         })

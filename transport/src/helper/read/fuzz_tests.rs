@@ -16,7 +16,9 @@ use std::time::Instant;
 use engine::SourceError;
 use engine::entry::folder_digest::DigestKey;
 use engine::entry::{Batch, Entry, Kind, ListedEntry, Meta};
-use engine::source::{BaseFile, ContentSink, Expected, ListSink, Reply, Terms, Wanted};
+use engine::source::{
+    BaseFile, ContentProof, ContentSink, Expected, ListSink, OfBase, Reply, Terms, Wanted,
+};
 use fixtures::random::Random;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -108,6 +110,8 @@ impl ContentSink for Sink {
         self.data(index, bytes)
     }
 
+    fn same(&mut self, _: usize, _: ContentProof) {}
+
     fn hashed(&mut self, _: usize, hash: [u8; 32]) {
         self.hash = Some(hash);
     }
@@ -158,7 +162,7 @@ impl Sample {
 
     fn wanted(&self, base: bool) -> Wanted {
         let entry = Entry { name: c"file".to_owned(), meta: self.meta(), extra: None };
-        let base = base.then(|| Arc::clone(&self.base) as Arc<dyn BaseFile>);
+        let base = base.then(|| OfBase::Older(Arc::clone(&self.base) as Arc<dyn BaseFile>));
         Wanted { entry, from: 0, again: false, base }
     }
 }
@@ -234,7 +238,7 @@ impl<'a> Near<'a> {
         self.open.clear();
         let (to, _) = tokio::net::unix::pipe::pipe().unwrap();
         let outbox = Outbox::new(Rc::new(to), Traffic::default(), None);
-        let greeting = Greeting { version: Version::default(), compression: None };
+        let greeting = Greeting { version: Version::default(), compression: None, hashes: true };
         self.scheduler.add_channel(outbox, greeting, true);
     }
 

@@ -247,6 +247,10 @@ impl Source for HelperSource {
         }
     }
 
+    fn hashes(&self) -> bool {
+        true
+    }
+
     fn root(&self, path: &Path) -> Result<Root<HelperFolder>, SourceError> {
         self.opened(path, self.ask_for_root(path)?)
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::compress::Level;
-use crate::helper::protocol::features::{agreed, asking};
+use crate::helper::protocol::features::{HASHES, agreed, asking};
 use crate::helper::protocol::message::{Answer, Hello, Request};
 use crate::helper::protocol::{CONNECTION, PREAMBLE, PROTOCOL, begins_greeting, frame};
 use crate::helper::read::asked::Asked;
@@ -17,6 +17,8 @@ pub(crate) struct Greeting {
     pub(crate) version: Version,
     /// The level by which both ends compress.
     pub(crate) compression: Option<Level>,
+    /// Whether it answers `Hash`.
+    pub(crate) hashes: bool,
 }
 
 /// The far end: the command that starts it, and what is asked of it.
@@ -59,7 +61,8 @@ impl Service for Helper {
         match frame::read(frame) {
             Ok((CONNECTION, Answer::Hello { protocol: PROTOCOL, features, version }, [])) => {
                 let compression = agreed(self.compression, features);
-                Ok(Greeting { version: Version::read(&version), compression })
+                let (version, hashes) = (Version::read(&version), features & HASHES != 0);
+                Ok(Greeting { version, compression, hashes })
             }
             Ok((CONNECTION, Answer::Hello { .. }, [])) => {
                 Err(Violation("it speaks another version of the protocol"))

@@ -7,6 +7,7 @@ pub(crate) mod delta;
 pub(crate) mod folders;
 #[cfg(test)]
 mod fuzz_tests;
+pub(crate) mod hash;
 pub(crate) mod outbox;
 pub(crate) mod range;
 pub(crate) mod requests;
@@ -25,7 +26,7 @@ use engine::fs::XattrSelection;
 
 use crate::compress::compressor::Compressed;
 use crate::compress::pieces::Decompressed;
-use crate::helper::protocol::features::{COMPRESSES, WRITES, asked};
+use crate::helper::protocol::features::{COMPRESSES, HASHES, WRITES, asked};
 use crate::helper::protocol::frame::{NotUnderstood, append, read};
 use crate::helper::protocol::message::{Answer, Hello, Request};
 use crate::helper::protocol::{CONNECTION, FRAME_MAX, PREAMBLE, PROTOCOL};
@@ -167,7 +168,7 @@ fn answer(
 /// The frame that greets the near end.
 fn greeting(options: &ServeOptions, compresses: bool) -> Vec<u8> {
     let writes = if options.writes { WRITES } else { 0 };
-    let features = writes | if compresses { COMPRESSES } else { 0 };
+    let features = HASHES | writes | if compresses { COMPRESSES } else { 0 };
     let greeting = Answer::Hello { protocol: PROTOCOL, features, version: options.version.clone() };
     let mut frame = Vec::new();
     // A version is shorter than a frame.

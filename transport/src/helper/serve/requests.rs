@@ -19,6 +19,7 @@ use crate::helper::serve::confine::{Allowed, Roots};
 use crate::helper::serve::confirm::confirm;
 use crate::helper::serve::delta::{Delta, Deltas};
 use crate::helper::serve::folders::{Folders, NO_NAME, NamedFolder, Violation, checked};
+use crate::helper::serve::hash;
 use crate::helper::serve::range;
 use crate::helper::serve::runner::Runner;
 use crate::helper::serve::sinks::{Content, Line, Listing, Reply};
@@ -198,6 +199,16 @@ impl Requests {
                     let sink = Box::new(Content::new(reply.clone()));
                     match folders.open(folder, source) {
                         Ok(folder) => source.fetch(&folder, vec![wanted], sink),
+                        Err(error) => reply.answer(&Answer::Read(Err((&error).into()))),
+                    }
+                })?;
+            }
+            Request::Hash { folder, file } => {
+                let kind = if file.size() < LARGE { Kind::SmallFile } else { Kind::LargeFile };
+                let wanted = Wanted { again: false, from: 0, ..file.wanted().ok_or(NO_NAME)? };
+                self.on_folder(number, folder, kind, move |source, folders, folder, reply| {
+                    match folders.open(folder, source) {
+                        Ok(folder) => hash::send(source, &folder, &wanted, reply),
                         Err(error) => reply.answer(&Answer::Read(Err((&error).into()))),
                     }
                 })?;

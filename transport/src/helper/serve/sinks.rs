@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::SourceError;
 use engine::entry::{Batch, Meta};
-use engine::source::{ContentSink, ListSink};
+use engine::source::{ContentProof, ContentSink, ListSink};
 
 use crate::helper::protocol::CONTENT_MAX;
 use crate::helper::protocol::entry::{SentEntry, SentMeta};
@@ -200,6 +200,8 @@ impl ContentSink for Content {
     }
 
     fn hashed(&mut self, _: usize, _: [u8; 32]) {}
+
+    fn same(&mut self, _: usize, _: ContentProof) {}
 
     fn file_end(&mut self, _: usize, after: Result<Meta, SourceError>) {
         let after = after.as_ref().map(SentMeta::from).map_err(SentError::from);

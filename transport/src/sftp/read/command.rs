@@ -14,10 +14,24 @@ pub(crate) enum Command {
     /// entries.
     List(Arc<[u8]>, Option<Arc<[u8]>>, Box<dyn ListSink>),
     /// Fetches files: their folder (as in `List`), the files, and the sink for their content.
-    Fetch(Arc<[u8]>, Option<Arc<[u8]>>, Vec<Wanted>, Box<dyn ContentSink>),
+    Fetch(Arc<[u8]>, Option<Arc<[u8]>>, Vec<Part>, Box<dyn ContentSink>),
     Ask(Vec<PendingQuery>),
     /// Cancels a listing, or the fetch of one file.
     Unwanted(Unwanted),
+}
+
+/// A file to fetch, or a part of it.
+pub(crate) struct Part {
+    pub(crate) wanted: Wanted,
+    /// The most bytes to fetch; `None` for the rest of the file.
+    pub(crate) length: Option<u64>,
+}
+
+impl Part {
+    /// A file to its end.
+    pub(crate) fn whole(wanted: Wanted) -> Self {
+        Self { wanted, length: None }
+    }
 }
 
 impl From<Unwanted> for Command {

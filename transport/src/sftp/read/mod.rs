@@ -7,6 +7,7 @@ pub(crate) mod listing;
 pub(crate) mod location;
 pub(crate) mod purpose;
 pub(crate) mod query;
+pub(crate) mod samples;
 pub(crate) mod scheduler;
 
 use std::ffi::{CStr, CString};
@@ -28,6 +29,7 @@ use crate::sftp::protocol::remote_path::{child, is_at};
 use crate::sftp::protocol::service::Sftp;
 use crate::sftp::read::command::{Command, gone};
 use crate::sftp::read::query::{PendingQuery, Query, QueryAnswer};
+use crate::sftp::read::samples::{Fetch, sampled};
 use crate::sftp::read::scheduler::ReadScheduler;
 use crate::ssh::connect::address::Address;
 use crate::ssh::connect::connect_error::ConnectError;
@@ -303,6 +305,10 @@ impl Source for SftpSource {
         self.meta(Query::Stat(b"/proc/self/fdinfo".to_vec())).ok().map(|meta| meta.mtime)
     }
 
+    fn hashes(&self) -> bool {
+        false
+    }
+
     fn root(&self, path: &Path) -> Result<Root<SftpFolder>, SourceError> {
         self.opened(self.ask_for_root(path)?)
     }
@@ -355,6 +361,20 @@ impl Source for SftpSource {
     }
 
     fn fetch(&self, folder: &Arc<SftpFolder>, files: Vec<Wanted>, sink: Box<dyn ContentSink>) {
-        self.send(Command::Fetch(Arc::clone(&folder.path), folder.real.clone(), files, sink));
+        let (path, real) = (Arc::clone(&folder.path), folder.real.clone());
+        let commands = self.connected.commands().cloned();
+        let again: Fetch = {
+            let (path, real) = (Arc::clone(&path), real.clone());
+            Box::new(move |parts, sink| {
+                let command = Command::Fetch(path, real, parts, sink);
+                let refused = match commands {
+                    Some(commands) => commands.send(command).map_err(|refused| refused.0),
+                    None => Err(command),
+                };
+                refused.unwrap_or_else(Command::refuse);
+            })
+        };
+        let (parts, sink) = sampled(files, sink, again);
+        self.send(Command::Fetch(path, real, parts, sink));
     }
 }

@@ -15,10 +15,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
-use crate::backup::plan::Planned;
+use crate::backup::plan::planned::Planned;
 use crate::backup::walk::folder::WalkFolder;
 use crate::backup::walk::folder::overflow::Overflow;
 use crate::backup::walk::known::Guesses;
+use crate::backup::walk::renames::deferred::Renames;
+use crate::backup::walk::renames::found::FoundRenames;
 use crate::backup::walk::state::setting::{MountSeen, RootSeen, WalkSetting};
 use crate::backup::walk::state::tally::Tally;
 use crate::backup::walk::state::task::{InFlight, Retry, WalkTask};
@@ -83,6 +85,8 @@ pub(crate) struct WalkState<S: Source> {
     /// Folders of the layout that are open and that the walk has not reached yet.
     pub(super) looked: Mutex<HashMap<PathBuf, Root<S::Folder>>>,
     pub(super) guesses: Guesses,
+    pub(super) renames: Renames<S::Folder>,
+    pub(super) found_renames: Mutex<FoundRenames>,
     /// The number of folders that are open.
     pub(crate) open: Arc<AtomicUsize>,
     /// The listed folders that wait to be entered.
@@ -118,6 +122,8 @@ impl<S: Source> WalkState<S> {
             noted: Mutex::default(),
             looked: Mutex::default(),
             guesses: Guesses::default(),
+            renames: Renames::new(set.rename_from.is_some()),
+            found_renames: Mutex::default(),
             open: Arc::default(),
             overflow: Overflow::default(),
             set,

@@ -95,6 +95,8 @@ pub(crate) struct WalkSetting {
     pub(crate) empty: Option<Empty>,
     /// The filters of the job.
     pub(crate) filters: Arc<Filters>,
+    /// The smallest file, in bytes, that is matched with the files that are gone; `None` without rename detection.
+    pub(crate) rename_from: Option<u64>,
     /// The values that the destination could hold when the base was stored.
     pub(crate) base_holds: Holds,
     /// Whether the destination does not distinguish upper and lower case in names.
@@ -134,6 +136,8 @@ pub(crate) fn gather(
     };
     let damage = base.map(|base| damage(repository, base)).unwrap_or_default();
     let mut keep = job.keep;
+    // Without times, files of equal size are all that could be matched.
+    let rename_from = job.rename_from.filter(|_| base.is_some() && keep.times);
     if let (Some(why), Some(base)) = (&damage.unknown, base) {
         // The run must compare each file with the source before it links it to the base.
         keep.checksum = true;
@@ -186,6 +190,7 @@ pub(crate) fn gather(
         selection: job.selection.clone(),
         empty: job.prune_empty.then(Empty::default),
         filters: Arc::clone(&job.filters),
+        rename_from,
         // If the report does not say, the run tries once to put the values of the base's sidecar on disk.
         base_holds: report.as_ref().and_then(|report| report.holds).unwrap_or_default(),
         folds_case: false,
@@ -207,7 +212,7 @@ fn read_since(snapshot: &SnapshotName, report: Option<&Report>) -> Time {
 }
 
 /// The second in the name of a snapshot, minus the 2 seconds by which the name may be late.
-fn named_after(snapshot: &SnapshotName) -> Time {
+pub(crate) fn named_after(snapshot: &SnapshotName) -> Time {
     const LATE_NS: u64 = 2_000_000_000;
     before(Time { secs: snapshot.stamp.time().timestamp(), nanos: 0 }, LATE_NS)
 }

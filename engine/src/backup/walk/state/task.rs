@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::backup::plan::planned::PendingEntry;
 use crate::backup::walk::folder::WalkFolder;
 use crate::backup::walk::folder::overflow::Waits;
 use crate::backup::walk::known::{Asked, ConfirmedFolder};
@@ -27,12 +28,21 @@ pub(crate) enum WalkTask<F> {
     Arrived { folder: Arc<WalkFolder<F>>, batch: Batch, arrival: Arc<Arrival<F>>, waits: Permit },
     /// Handle the end of a listing: all entries have arrived and are processed.
     Listed { folder: Arc<WalkFolder<F>>, arrival: Arc<Arrival<F>> },
+    /// Decide about files of one folder that the walk deferred until it knew what is gone.
+    Deferred { folder: Arc<WalkFolder<F>>, items: Vec<PendingEntry> },
     /// Look again at some entries of one folder.
     Again { retries: Vec<Retry> },
     /// Carry forward the base's entry `name` in a folder that could not be read.
     Carry { folder: Arc<WalkFolder<F>>, name: CString },
     /// Count the content of a folder of the base that is gone, or that the filters now leave out.
-    Gone { parent: Arc<Dir>, name: CString, area: Option<usize>, left_out: bool },
+    /// `place` is the parent.
+    Gone {
+        parent: Arc<Dir>,
+        place: Arc<TreePath>,
+        name: CString,
+        area: Option<usize>,
+        left_out: bool,
+    },
 }
 
 /// Permits for requested files that have not all arrived. The walk does not end before they are dropped, and further

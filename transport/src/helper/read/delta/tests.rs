@@ -6,20 +6,21 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
 
 use engine::SourceError;
 use engine::entry::{Kind, Meta};
-use engine::source::{BaseFile, ContentSink};
+use engine::source::{BaseFile, ContentProof, ContentSink};
 use proptest::prelude::*;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 use crate::delivery::{ContentPart, Delivery};
 use crate::helper::delta::chunker::{ChunkSize, Chunker, Piece};
 use crate::helper::delta::pieces;
 use crate::helper::delta::sums::{Key, PIECE_SUM};
-use crate::helper::protocol::delta::Origin;
+use crate::helper::protocol::delta::{Origin, SentRun};
 use crate::helper::read::command::Command;
 use crate::helper::read::delta::output::Output;
 use crate::helper::read::delta::session::{Session, Turn};
@@ -50,6 +51,8 @@ impl ContentSink for Sink {
         self.0.of_base += bytes.len();
         self.data(index, bytes)
     }
+
+    fn same(&mut self, _: usize, _: ContentProof) {}
 
     fn hashed(&mut self, _: usize, hash: [u8; 32]) {
         self.0.hash = hash;
@@ -110,27 +113,31 @@ impl Far<'_> {
     }
 
     fn answer(&self, part: &SentPart) {
-        let key = self.sums.unwrap().key;
-        let (mut runs, mut literal) = (Vec::new(), Vec::new());
-        for (number, (at, length)) in pieces(part.offset, part.length.into()).enumerate() {
-            let piece = &self.content[at as usize..][..length];
-            let has = |sums: &[u8]| {
-                sums.get(number * PIECE_SUM..)
-                    .is_some_and(|sums| sums.starts_with(&key.piece(piece)))
-            };
-            let origin = match () {
-                () if has(&part.before) => Origin::Before,
-                () if has(&part.behind) => Origin::Behind,
-                () => Origin::Sent,
-            };
-            if origin == Origin::Sent {
-                literal.extend_from_slice(piece);
-            }
-            runs.push((origin, 1));
-        }
+        let (runs, literal) = answer(self.content, self.sums.unwrap().key, part);
         self.delivery.backlog.bytes.fetch_add(literal.len(), Ordering::Relaxed);
         self.send(Event::Part(ID, runs, literal));
     }
+}
+
+/// What a far end that has `content` answers to `part`.
+fn answer(content: &[u8], key: Key, part: &SentPart) -> (Vec<SentRun>, Vec<u8>) {
+    let (mut runs, mut literal) = (Vec::new(), Vec::new());
+    for (number, (at, length)) in pieces(part.offset, part.length.into()).enumerate() {
+        let piece = &content[at as usize..][..length];
+        let has = |sums: &[u8]| {
+            sums.get(number * PIECE_SUM..).is_some_and(|sums| sums.starts_with(&key.piece(piece)))
+        };
+        let origin = match () {
+            () if has(&part.before) => Origin::Before,
+            () if has(&part.behind) => Origin::Behind,
+            () => Origin::Sent,
+        };
+        if origin == Origin::Sent {
+            literal.extend_from_slice(piece);
+        }
+        runs.push((origin, 1));
+    }
+    (runs, literal)
 }
 
 /// Builds `content` from `base`. The connection is lost before the command `cut`; `meanwhile` changes the base after
@@ -241,12 +248,88 @@ fn other_first_page() -> (Vec<u8>, Vec<u8>) {
     (base, content)
 }
 
+/// A file that is built on the thread of the test.
+struct Alone {
+    session: Session,
+    output: Output,
+    delivery: Delivery,
+    threads: [JoinHandle<()>; 2],
+    commands: UnboundedReceiver<Command>,
+    sink: Receiver<Received>,
+    kept: File,
+    sums: SentSums,
+    listed: Meta,
+}
+
+impl Alone {
+    /// The far end has sent all chunks of `content`, and the file is planned: the whole base was compared.
+    fn planned(base: &[u8], content: &[u8]) -> Self {
+        let (to_network, commands) = unbounded_channel::<Command>();
+        let (mut delivery, threads) = Delivery::start(&to_network).unwrap();
+        let (received, sink) = channel();
+        delivery.fetched(1, ContentPart::Begin(Box::new(Sink(Received::default(), received)), 1));
+        delivery.flush();
+        let output = Output::new(&delivery, to_network);
+        let (kept, listed) = (file_of(base), meta_of(content.len()));
+        let of_base = Arc::new(Kept(kept.try_clone().unwrap()));
+        let file =
+            DeltaFile { request: 1, index: 0, base: of_base, listed: listed.clone(), from: 0 };
+        let chunk = ChunkSize::of(listed.size);
+        let sums = SentSums { chunk, key: Key::new([1; 32]), runs: false };
+        let of_base = (kept.try_clone().unwrap(), &meta_of(base.len()));
+        let mut session = Session::new(ID, file, 1, of_base, sums, &output);
+        let of_content = file_of(content);
+        let mut chunker = Chunker::new(sums.chunk, 0, content.len() as u64, false);
+        while let Some(Piece::Chunk(chunk)) = chunker.next(&of_content).unwrap() {
+            session.chunks(vec![(chunk.len() as u32, sums.key.chunk(chunk))]);
+        }
+        session.hashed(blake3::hash(content).into());
+        while session.turn(100, &output) == Turn::Goes {}
+        Self { session, output, delivery, threads, commands, sink, kept, sums, listed }
+    }
+
+    /// The parts that were asked for first.
+    fn parts(&mut self) -> Vec<SentPart> {
+        let mut asked = std::iter::from_fn(|| self.commands.try_recv().ok());
+        let parts = asked.find_map(|command| match command {
+            Command::Delta(DeltaCommand::Parts { parts, .. }) => Some(parts),
+            _ => None,
+        });
+        parts.unwrap()
+    }
+
+    /// The far end has sent a part.
+    fn part(&mut self, runs: Vec<SentRun>, bytes: Vec<u8>) {
+        self.delivery.backlog.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+        self.session.part(runs, bytes, &self.output);
+        while self.session.turn(100, &self.output) == Turn::Goes {}
+    }
+
+    /// The file has ended. Returns what the sink received.
+    fn end(mut self) -> Received {
+        self.session.ended(Ok(self.listed));
+        assert!(self.session.turn(100, &self.output) == Turn::Ended);
+        let received = self.sink.recv().unwrap();
+        let backlog = Arc::clone(&self.delivery.backlog);
+        drop((self.output, self.delivery));
+        self.threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(backlog.bytes.load(Ordering::Relaxed), 0);
+        received
+    }
+}
+
 #[test]
 fn a_base_that_rots_meanwhile_never_gives_a_file_with_the_right_hash() {
     let (base, content) = other_first_page();
-    let rot = |base: &File| base.write_all_at(b"rotten", 1 << 20).unwrap();
-    let received = build(&base, &content, None, rot);
-    assert!(received.bytes != content);
+    let mut alone = Alone::planned(&base, &content);
+    // The base was compared, and what is behind the first page was not passed on yet.
+    alone.kept.write_all_at(b"rotten", 1 << 20).unwrap();
+    for part in alone.parts() {
+        let (runs, bytes) = answer(&content, alone.sums.key, &part);
+        alone.part(runs, bytes);
+    }
+    let received = alone.end();
+    assert!(received.bytes.len() == content.len() && received.bytes != content);
     assert_ne!(received.hash, *blake3::hash(&received.bytes).as_bytes());
 }
 
@@ -262,46 +345,15 @@ fn a_base_that_becomes_shorter_gives_the_file_up() {
 fn no_byte_of_a_part_that_the_base_breaks_off_stays_counted() {
     let base = noise(1, 2 << 20);
     let content = [&noise(2, 16 << 10)[..], &base[16 << 10..]].concat();
-    let (to_network, mut commands) = unbounded_channel::<Command>();
-    let (mut delivery, threads) = Delivery::start(&to_network).unwrap();
-    let (received, sink) = channel();
-    delivery.fetched(1, ContentPart::Begin(Box::new(Sink(Received::default(), received)), 1));
-    delivery.flush();
-    let output = Output::new(&delivery, to_network);
-    let (kept, listed) = (file_of(&base), meta_of(content.len()));
-    let of_base = Arc::new(Kept(kept.try_clone().unwrap()));
-    let file = DeltaFile { request: 1, index: 0, base: of_base, listed: listed.clone(), from: 0 };
-    let sums = SentSums { chunk: ChunkSize::of(listed.size), key: Key::new([1; 32]), runs: false };
-    let of_base = (kept.try_clone().unwrap(), &meta_of(base.len()));
-    let mut session = Session::new(ID, file, 1, of_base, sums, &output);
-    let of_content = file_of(&content);
-    let mut chunker = Chunker::new(sums.chunk, 0, content.len() as u64, false);
-    while let Some(Piece::Chunk(chunk)) = chunker.next(&of_content).unwrap() {
-        session.chunks(vec![(chunk.len() as u32, sums.key.chunk(chunk))]);
-    }
-    session.hashed(blake3::hash(&content).into());
-    while session.turn(100, &output) == Turn::Goes {}
-    let parts = std::iter::from_fn(|| commands.try_recv().ok()).find_map(|command| match command {
-        Command::Delta(DeltaCommand::Parts { parts, .. }) => Some(parts),
-        _ => None,
-    });
-    let length = u64::from(parts.unwrap()[0].length);
+    let mut alone = Alone::planned(&base, &content);
+    let length = u64::from(alone.parts()[0].length);
     // The second piece is the base's, which is empty now, and those behind it are sent.
-    kept.set_len(0).unwrap();
+    alone.kept.set_len(0).unwrap();
     let pieces = u32::try_from(pieces(0, length).count()).unwrap();
     assert!(pieces > 3, "{pieces}");
     let runs = vec![(Origin::Sent, 1), (Origin::Before, 1), (Origin::Sent, pieces - 2)];
-    let bytes = vec![7; length as usize - 4096];
-    delivery.backlog.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
-    session.part(runs, bytes, &output);
-    while session.turn(100, &output) == Turn::Goes {}
-    session.ended(Ok(listed));
-    assert!(session.turn(100, &output) == Turn::Ended);
-    assert_eq!(sink.recv().unwrap().hash, [0; 32]);
-    let backlog = Arc::clone(&delivery.backlog);
-    drop((output, delivery));
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
-    assert_eq!(backlog.bytes.load(Ordering::Relaxed), 0);
+    alone.part(runs, vec![7; length as usize - 4096]);
+    assert_eq!(alone.end().hash, [0; 32]);
 }
 
 /// An edit: where, how many bytes go, how many come.

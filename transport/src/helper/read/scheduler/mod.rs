@@ -17,9 +17,11 @@ use std::time::{Duration, Instant};
 
 use engine::SourceError;
 use engine::entry::Meta;
-use engine::source::{ContentSink, Wanted};
+use engine::source::{ContentProof, ContentSink, Wanted};
 
 use crate::delivery::{ContentPart, Delivery, ListingPart, QUEUED, Unwanted};
+use crate::helper::protocol::entry::SentMeta;
+use crate::helper::protocol::error::SentError;
 use crate::helper::protocol::message::{Answer, Request};
 use crate::helper::protocol::{CONNECTION, frame};
 use crate::helper::read::asked::Asked;
@@ -69,6 +71,8 @@ pub(crate) struct HelperScheduler {
     /// The own disk was behind when that was last looked at.
     was_behind: bool,
     lost: Option<String>,
+    /// Whether the far end answers `Hash`.
+    hashes: bool,
 }
 
 impl HelperScheduler {
@@ -99,6 +103,7 @@ impl HelperScheduler {
             progressed: false,
             was_behind: false,
             lost: None,
+            hashes: false,
         }
     }
 
@@ -144,11 +149,16 @@ impl HelperScheduler {
                 if self.build(id) {
                     return;
                 }
-                let Some(file) = self.files.get(&id) else { return };
-                if file.is_divisible() {
+                let Some(file) = self.files.get_mut(&id) else { return };
+                if file.may_be_same() && !self.hashes {
+                    file.fetch_content();
+                }
+                let asks_hash = file.may_be_same();
+                if file.is_divisible() && !asks_hash {
                     return self.divide(id);
                 }
-                let (folder, request) = (Arc::clone(&file.folder), file.request());
+                let request = if asks_hash { file.hash_request() } else { file.request() };
+                let folder = Arc::clone(&file.folder);
                 let large = file.size() >= LARGE;
                 let Some(number) = self.channel_for(Some(&folder), large) else { return };
                 self.channels[number].open(&folder);
@@ -264,6 +274,9 @@ impl HelperScheduler {
         if file.delta.is_some() {
             return self.delta_answer(channel, id, answer, (content, bytes));
         }
+        if file.may_be_same() {
+            return self.hash_answer(id, answer);
+        }
         match answer {
             Answer::Data if content.is_empty() => Err(NOTHING),
             Answer::Hole(0) => Err(NOTHING),
@@ -281,18 +294,46 @@ impl HelperScheduler {
                 self.delivery.fetched(file.request, ContentPart::Hole(file.index, length));
                 Ok(false)
             }
-            Answer::Read(result) => {
-                let result = match result {
-                    Ok(sent) => Ok(sent.try_into().map_err(|_| BAD_META)?),
-                    Err(error) => Err(error.into()),
-                };
-                if let Some(file) = self.files.remove(&id) {
-                    self.file_end(&file, result);
-                }
-                Ok(true)
-            }
+            Answer::Read(result) => self.read_to_end(id, result).map(|()| true),
             _ => Err(WRONG),
         }
+    }
+
+    /// Processes an answer about the file `id`, whose hash was asked for; returns whether it is the last one.
+    fn hash_answer(&mut self, id: u64, answer: Answer) -> Result<bool, Violation> {
+        let Some(file) = self.files.get_mut(&id) else { return Err(WRONG) };
+        match answer {
+            // The far end is still hashing.
+            Answer::Chunks(none) if none.is_empty() => Ok(false),
+            Answer::Hashed(hash) => {
+                let part = ContentPart::Same(file.index, ContentProof::Hash(hash));
+                self.delivery.fetched(file.request, part);
+                Ok(false)
+            }
+            Answer::Undivided => {
+                file.fetch_content();
+                self.start(Purpose::File(id));
+                Ok(true)
+            }
+            Answer::Read(result) => self.read_to_end(id, result).map(|()| true),
+            _ => Err(WRONG),
+        }
+    }
+
+    /// Ends the file `id` with the metadata of its handle after the last byte.
+    fn read_to_end(
+        &mut self,
+        id: u64,
+        result: Result<SentMeta, SentError>,
+    ) -> Result<(), Violation> {
+        let result = match result {
+            Ok(sent) => Ok(sent.try_into().map_err(|_| BAD_META)?),
+            Err(error) => Err(error.into()),
+        };
+        if let Some(file) = self.files.remove(&id) {
+            self.file_end(&file, result);
+        }
+        Ok(())
     }
 
     fn query_answer(&mut self, id: u64, answer: Answer) -> Result<(), Violation> {
@@ -333,7 +374,8 @@ impl Scheduler for HelperScheduler {
     type Service = Helper;
     type Command = Command;
 
-    fn add_channel(&mut self, outbox: Outbox, _: Greeting, _: bool) -> usize {
+    fn add_channel(&mut self, outbox: Outbox, greeting: Greeting, _: bool) -> usize {
+        self.hashes = greeting.hashes;
         self.channels.push(HelperChannel::new(outbox, self.under_way));
         for purpose in std::mem::take(&mut self.waiting) {
             self.start(purpose);

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 
 use engine::entry::{Batch, Entry, Kind, ListedEntry};
-use engine::source::{BaseFile, ListSink};
+use engine::source::{BaseFile, ContentProof, ListSink, OfBase};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::flood::{CONTENTS_HARD, LISTINGS_HARD};
@@ -60,6 +60,8 @@ impl ContentSink for Sink {
 
     fn hashed(&mut self, _: usize, _: [u8; 32]) {}
 
+    fn same(&mut self, _: usize, _: ContentProof) {}
+
     fn file_end(&mut self, _: usize, after: Result<Meta, SourceError>) {
         let _ = self.0.send(End::File(after.err().map(|error| error.to_string())));
     }
@@ -104,7 +106,7 @@ impl Near {
         let _entered = self._runtime.enter();
         let (to, _) = tokio::net::unix::pipe::pipe().unwrap();
         let outbox = Outbox::new(Rc::new(to), Traffic::default(), None);
-        let greeting = Greeting { version: Version::default(), compression: None };
+        let greeting = Greeting { version: Version::default(), compression: None, hashes: true };
         self.scheduler.add_channel(outbox, greeting, true);
         self.pump();
     }
@@ -175,7 +177,8 @@ impl Near {
     fn fetch_delta(&mut self) -> u64 {
         let meta = Meta { size: 1 << 30, allocated: 1 << 30, ..Meta::of(Kind::File) };
         let entry = Entry { name: c"file".to_owned(), meta, extra: None };
-        let wanted = Wanted { entry, from: 0, again: false, base: Some(Arc::new(Unopened)) };
+        let wanted =
+            Wanted { entry, from: 0, again: false, base: Some(OfBase::Older(Arc::new(Unopened))) };
         let sink = Box::new(Sink(self.to.clone()));
         self.scheduler.command(Command::Fetch(Arc::clone(&self.root), vec![wanted], sink));
         let file = self.scheduler.next_id;

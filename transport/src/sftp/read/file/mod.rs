@@ -15,11 +15,11 @@ use std::time::SystemTime;
 
 use engine::SourceError;
 use engine::entry::Meta;
-use engine::source::Wanted;
 
 use crate::delivery::{ContentPart, Delivery};
 use crate::sftp::protocol::channel::HandleKind;
 use crate::sftp::protocol::packet::{READ_MAX, Request};
+use crate::sftp::read::command::Part;
 use crate::sftp::read::file::context::{ByteCounts, FileContext, Stream};
 use crate::sftp::read::file::identity::same_version;
 use crate::sftp::read::file::unreadable::{UNSIZED_MOST, is_of_the_kernel};
@@ -78,7 +78,8 @@ pub(crate) struct FileRead {
 }
 
 impl FileRead {
-    pub(crate) fn new(id: u64, request: u64, index: usize, path: Vec<u8>, wanted: &Wanted) -> Self {
+    pub(crate) fn new(id: u64, request: u64, index: usize, path: Vec<u8>, part: &Part) -> Self {
+        let Part { wanted, length } = part;
         let size = wanted.entry.meta.size;
         let from = wanted.from.min(size);
         let is_unsized = size == 0 && !is_of_the_kernel(&path);
@@ -97,7 +98,11 @@ impl FileRead {
             beside: Others::default(),
             next: from,
             delivered: from,
-            end: if is_unsized { UNSIZED_MOST } else { size },
+            end: match length {
+                Some(length) => from.saturating_add(*length).min(size),
+                None if is_unsized => UNSIZED_MOST,
+                None => size,
+            },
             parts: BTreeMap::new(),
             again: Vec::new(),
             reads: 0,

@@ -11,14 +11,14 @@ use std::time::Instant;
 
 use engine::SourceError;
 use engine::entry::{Entry, Kind, Meta, Time};
-use engine::source::{ContentSink, Wanted};
+use engine::source::{ContentProof, ContentSink, Wanted};
 use tokio::net::unix::pipe;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::delivery::Delivery;
 use crate::sftp::protocol::packet::Offers;
-use crate::sftp::read::command::Command;
+use crate::sftp::read::command::{Command, Part};
 use crate::sftp::read::scheduler::ReadScheduler;
 use crate::ssh::options::Traffic;
 use crate::ssh::outbox::Outbox;
@@ -227,6 +227,8 @@ impl ContentSink for Sink {
 
     fn hashed(&mut self, _: usize, _: [u8; 32]) {}
 
+    fn same(&mut self, _: usize, _: ContentProof) {}
+
     fn file_end(&mut self, index: usize, after: Result<Meta, SourceError>) {
         let _ = self.1.send((index, (self.0[index], after)));
     }
@@ -241,6 +243,7 @@ pub(crate) fn fetch(
 ) -> Receiver<(usize, FileEnd)> {
     let (ended, ends) = channel();
     let sink = Box::new(Sink(vec![0; files.len()], ended));
+    let files = files.into_iter().map(Part::whole).collect();
     scheduler.command(Command::Fetch(Arc::from(&b"/folder"[..]), None, files, sink));
     ends
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use engine::source::{ContentSink, Wanted};
+use engine::source::ContentSink;
 
 use crate::delivery::ContentPart;
 use crate::sftp::protocol::channel::HandleKind;
 use crate::sftp::protocol::packet::{Answer, READ_MAX};
 use crate::sftp::protocol::remote_path::child;
+use crate::sftp::read::command::Part;
 use crate::sftp::read::file::FileRead;
 use crate::sftp::read::file::context::{Again, FileContext};
 use crate::sftp::read::location::Location;
@@ -26,20 +27,20 @@ impl ReadScheduler {
         &mut self,
         folder: &Arc<[u8]>,
         real: Option<&Arc<[u8]>>,
-        files: &[Wanted],
+        files: &[Part],
         sink: Box<dyn ContentSink>,
     ) {
         let request = self.id();
         self.delivery.fetched(request, ContentPart::Begin(sink, files.len()));
-        for (index, wanted) in files.iter().enumerate() {
+        for (index, part) in files.iter().enumerate() {
             if let Some(lost) = self.lost() {
                 self.delivery.fetched(request, ContentPart::FileEnd(index, Err(lost)));
                 continue;
             }
             let id = self.id();
-            let path = child(folder, wanted.entry.name.to_bytes());
-            let mut file = FileRead::new(id, request, index, path, wanted);
-            if let Some(real) = real.filter(|_| wanted.again) {
+            let path = child(folder, part.wanted.entry.name.to_bytes());
+            let mut file = FileRead::new(id, request, index, path, part);
+            if let Some(real) = real.filter(|_| part.wanted.again) {
                 file.require_location(Location::new(Arc::clone(folder), Arc::clone(real)));
             }
             self.queue(id, file.is_small());

@@ -9,11 +9,11 @@ use std::time::Instant;
 
 use engine::SourceError;
 use engine::entry::{Batch, Meta};
-use engine::source::{ContentSink, ListSink, Wanted};
+use engine::source::{ContentProof, ContentSink, ListSink, Wanted};
 use proptest::prelude::*;
 
 use crate::delivery::Unwanted;
-use crate::sftp::read::command::Command;
+use crate::sftp::read::command::{Command, Part};
 use crate::sftp::read::query::{PendingQuery, Query};
 use crate::sftp::read::scheduler::bench::{Bench, attrs, text, wanted};
 use crate::ssh::scheduler::Scheduler;
@@ -60,6 +60,8 @@ impl ContentSink for Sink {
     }
 
     fn hashed(&mut self, _: usize, _: [u8; 32]) {}
+
+    fn same(&mut self, _: usize, _: ContentProof) {}
 
     fn file_end(&mut self, _: usize, _: Result<Meta, SourceError>) {
         self.0.files.fetch_add(1, Ordering::Relaxed);
@@ -130,7 +132,7 @@ fn serve(part: u8, choices: &[(u8, u8, u8)]) -> Result<(), TestCaseError> {
     scheduler.command(Command::Fetch(
         Arc::clone(&path),
         Some(Arc::from(&b"a"[..])),
-        files(part),
+        files(part).into_iter().map(Part::whole).collect(),
         sink(),
     ));
     scheduler.command(Command::Fetch(path, None, Vec::new(), sink()));

@@ -1,6 +1,8 @@
 //! Compares an entry of the source with the base and the incomplete snapshot, and decides what to do.
 //! Pure: values in, a value out.
 
+pub(crate) mod planned;
+
 use crate::entry::preserve::{Preserve, Window};
 use crate::entry::racy::may_have_changed;
 use crate::entry::stored::StoredEntry;
@@ -168,6 +170,15 @@ pub(crate) fn plan(entry: ListedEntry<'_>, known: KnownEntries<'_>, rules: &Comp
     Step { verdict, action }
 }
 
+/// How `entry` differs from `held`, an entry of the base under another path.
+pub(crate) fn verdict_of(
+    entry: ListedEntry<'_>,
+    held: &StoredEntry,
+    rules: &CompareRules,
+) -> Verdict {
+    compare(entry, Some(held), rules, true)
+}
+
 /// Whether the inode has one name, so that no complete snapshot shares it.
 fn alone(here: Option<&StoredEntry>) -> bool {
     here.is_some_and(|held| held.meta.links == 1)
@@ -215,33 +226,5 @@ fn compare(
     if metadata { Verdict::Same } else { Verdict::Metadata }
 }
 
-/// An entry of the source, the entries that the snapshots hold under its path, and the step decided for it.
-pub(crate) struct Planned<'a> {
-    pub(crate) entry: ListedEntry<'a>,
-    pub(crate) base: Option<StoredEntry>,
-    pub(crate) here: Option<StoredEntry>,
-    pub(crate) step: Step,
-}
-
-impl Planned<'_> {
-    /// The same plan after the entry that an interrupted run left was removed.
-    pub(crate) fn without_left(&self) -> Self {
-        Self { entry: self.entry, base: self.base.clone(), here: None, step: self.step }
-    }
-
-    /// Whether the snapshot will hold another inode than the base, according to the plan.
-    pub(crate) fn is_apart(&self) -> bool {
-        let id = |held: &Option<StoredEntry>| held.as_ref().and_then(|held| held.meta.id);
-        match self.step.action {
-            Action::Link | Action::FetchAndCompare | Action::Enter => false,
-            Action::Keep | Action::Check => {
-                id(&self.here).is_none() || id(&self.here) != id(&self.base)
-            }
-            Action::UpdateMetadata | Action::CopyLocally | Action::Make | Action::Fetch => true,
-        }
-    }
-}
-
 #[cfg(test)]
-#[path = "plan_tests.rs"]
 mod tests;

@@ -1,0 +1,79 @@
+//! Stores files that the base has under another path.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::backup::apply::link::LinkedFrom;
+use crate::backup::apply::snapshot_writer::SnapshotWriter;
+use crate::backup::plan::planned::{Origin, PendingEntry};
+use crate::backup::plan::{Verdict, verdict_of};
+use crate::backup::walk::folder::{FolderHandles, WalkFolder};
+use crate::backup::walk::state::tally::Batched;
+use crate::entry::ListedEntry;
+use crate::entry::digest::Method;
+use crate::source::{BaseFile, ContentProof, Source};
+use crate::threads::lock::lock;
+
+impl<S: Source> SnapshotWriter<S> {
+    /// Stores `item` from the one of `origins` that has its content according to the proof. Returns `false` when none has,
+    /// or when it cannot be used: the run then reads the source.
+    pub(crate) fn store_renamed(
+        self: &Arc<Self>,
+        folder: &Arc<WalkFolder<S::Folder>>,
+        handles: &Arc<FolderHandles<S::Folder>>,
+        (item, origins): (&PendingEntry, &[Arc<Origin>]),
+        (method, proof): (Method, ContentProof),
+        done: &mut Batched,
+    ) -> io::Result<bool> {
+        let Some((origin, hash)) = self.proven(origins, method, proof) else { return Ok(false) };
+        let (entry, over) = (ListedEntry::from(&item.entry), !folder.fresh);
+        let from = (&origin.folder.dir, origin.name.as_c_str());
+        folder.changes.alter();
+        let verdict = verdict_of(entry, &origin.held, &self.walk.set.rules);
+        let stored = match verdict {
+            Verdict::Same if self.may_link_to(origin)? => {
+                let (held, record) = (Some(&origin.held), origin.record());
+                let from = LinkedFrom { dir: from.0, name: from.1, held, record };
+                self.link_to(folder, handles, entry, &from, done)?
+            }
+            Verdict::Same | Verdict::Metadata => {
+                self.copy_locally(folder, handles, from, entry, over, done)?
+            }
+            Verdict::New | Verdict::Changed => false,
+        };
+        if stored && !self.walk.halted() {
+            folder.changes.stored(entry.name, method, &hash);
+            self.walk.found_renamed(folder, entry, origin);
+        }
+        Ok(stored)
+    }
+
+    /// The first one of `origins` whose content is proven to be that of the source's file, and its hash.
+    fn proven<'a>(
+        &self,
+        origins: &'a [Arc<Origin>],
+        method: Method,
+        proof: ContentProof,
+    ) -> Option<(&'a Origin, blake3::Hash)> {
+        origins.iter().find_map(|origin| {
+            // A file that cannot be read proves nothing.
+            let hash = origin.open().and_then(|file| self.hash_of(&file, method)).ok()?;
+            let is_equal = match proof {
+                ContentProof::Hash(of_source) => hash == of_source,
+                ContentProof::Samples => true,
+            };
+            is_equal.then_some((&**origin, hash))
+        })
+    }
+
+    /// Whether the snapshot has no other name of the origin's inode. In the source they are two files, and `restore` would
+    /// make them one. A link changes the time of the last change of an inode (link(2)).
+    fn may_link_to(&self, origin: &Origin) -> io::Result<bool> {
+        let meta = origin.folder.dir.stat(&origin.name)?;
+        let Some(id) = meta.id.filter(|id| Some(*id) == origin.held.meta.id) else {
+            return Ok(false);
+        };
+        let is_unlinked = self.links_since.is_some_and(|since| meta.ctime < since);
+        Ok(lock(&self.renamed_from).insert(id) && is_unlinked)
+    }
+}

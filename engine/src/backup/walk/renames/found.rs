@@ -1,0 +1,120 @@
+//! The renamed files that a walk found, summed up by folder for the report. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::entry::escape::shown;
+use crate::repository::records::report::RenamedPath;
+
+/// The most pairs of paths that a report names.
+const MOST: usize = 5_000;
+
+/// Renamed files, by old and new path.
+#[derive(Debug, Default)]
+pub(crate) struct FoundRenames {
+    /// Files that kept their last name, by old and new folder.
+    folders: BTreeMap<(Vec<u8>, Vec<u8>), u64>,
+    /// Files that got another last name.
+    files: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+/// The folder and the last name of a path.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(at) => (&path[..at], &path[at + 1..]),
+        None => (b"", path),
+    }
+}
+
+impl FoundRenames {
+    /// Adds a file by its paths inside the two snapshots. The first [`MOST`] pairs are kept.
+    pub(crate) fn add(&mut self, from: &[u8], to: &[u8]) {
+        let ((old, old_name), (new, new_name)) = (split(from), split(to));
+        let is_full = self.folders.len() + self.files.len() >= MOST;
+        if old_name != new_name || old == new {
+            if !is_full {
+                self.files.insert(to.to_vec(), from.to_vec());
+            }
+            return;
+        }
+        let key = (old.to_vec(), new.to_vec());
+        match self.folders.get_mut(&key) {
+            Some(count) => *count += 1,
+            None if is_full => {}
+            None => drop(self.folders.insert(key, 1)),
+        }
+    }
+
+    /// What was renamed, sorted by the new path: a folder that contains other renamed folders stands for them.
+    pub(crate) fn summed_up(&self) -> Vec<RenamedPath> {
+        let mut folders: BTreeMap<(Vec<u8>, Vec<u8>), u64> = BTreeMap::new();
+        for ((from, to), files) in &self.folders {
+            let key = (from.clone(), to.clone());
+            *folders.entry(self.topmost(key)).or_default() += files;
+        }
+        let folder = |path: &[u8]| shown(path) + "/";
+        let mut all: Vec<_> = folders
+            .into_iter()
+            .map(|((from, to), files)| RenamedPath { from: folder(&from), to: folder(&to), files })
+            .collect();
+        let file = |(to, from): (&Vec<u8>, &Vec<u8>)| RenamedPath {
+            from: shown(from),
+            to: shown(to),
+            files: 1,
+        };
+        all.extend(self.files.iter().map(file));
+        all.sort_by(|one, other| one.to.cmp(&other.to));
+        all
+    }
+
+    /// The highest pair of renamed folders that contains `pair` at the same place below both.
+    fn topmost(&self, pair: (Vec<u8>, Vec<u8>)) -> (Vec<u8>, Vec<u8>) {
+        let (mut highest, (mut from, mut to)) = (pair.clone(), pair);
+        loop {
+            let ((old, old_name), (new, new_name)) = (split(&from), split(&to));
+            if old_name != new_name || old == new || old.is_empty() || new.is_empty() {
+                return highest;
+            }
+            (from, to) = (old.to_vec(), new.to_vec());
+            if self.folders.contains_key(&(from.clone(), to.clone())) {
+                highest = (from.clone(), to.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summed_up(pairs: &[(&str, &str)]) -> Vec<String> {
+        let mut found = FoundRenames::default();
+        pairs.iter().for_each(|(from, to)| found.add(from.as_bytes(), to.as_bytes()));
+        let text = |path: &RenamedPath| format!("{} > {} {}", path.from, path.to, path.files);
+        found.summed_up().iter().map(text).collect()
+    }
+
+    #[test]
+    fn a_renamed_folder_stands_for_what_is_in_it() {
+        let below = [("p/a/1", "q/a/1"), ("p/a/2", "q/a/2"), ("p/a/b/c/3", "q/a/b/c/3")];
+        assert_eq!(summed_up(&below), ["p/a/ > q/a/ 3"]);
+        assert_eq!(summed_up(&[("a/x", "a/y"), ("b/1", "c/1")]), ["a/x > a/y 1", "b/ > c/ 1"]);
+        assert_eq!(
+            summed_up(&[("d/1", "e/f/1"), ("d/2", "e/g/2")]),
+            ["d/ > e/f/ 1", "d/ > e/g/ 1"]
+        );
+        assert_eq!(summed_up(&[("x", "d/x")]), ["/ > d/ 1"]);
+    }
+
+    #[test]
+    fn the_number_of_pairs_is_limited() {
+        let mut found = FoundRenames::default();
+        for number in 0..2 * MOST {
+            found.add(format!("a{number}/x").as_bytes(), format!("b{number}/x").as_bytes());
+            found.add(b"o", format!("n{number}").as_bytes());
+        }
+        found.add(b"a7/y", b"b7/y");
+        let all = found.summed_up();
+        assert_eq!(all.len(), MOST);
+        assert!(all.iter().any(|path| path.from == "a7/" && path.files == 2));
+    }
+}

@@ -1,0 +1,253 @@
+//! Collects what is gone, defers what is new, and then matches the two.
+
+use std::ffi::{CStr, CString};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::backup::plan::planned::{Origin, OriginFolder, PendingEntry, Planned, Renamed};
+use crate::backup::plan::{Action, Verdict};
+use crate::backup::walk::Walk;
+use crate::backup::walk::folder::WalkFolder;
+use crate::backup::walk::folder::subfolders::Subfolders;
+use crate::backup::walk::plan_sink::PlanSink;
+use crate::backup::walk::renames::gone_files::{GoneFile, GoneIndex};
+use crate::backup::walk::state::WalkState;
+use crate::backup::walk::state::task::WalkTask;
+use crate::entry::overlay::SidecarRecords;
+use crate::entry::tree_path::TreePath;
+use crate::entry::{Kind, ListedEntry, Meta, Time};
+use crate::error::RunError;
+use crate::fs::dir::Dir;
+use crate::fs::lookup::find;
+use crate::monitor::event::Event;
+use crate::repository::records::report::RenamedPath;
+use crate::source::Source;
+use crate::threads::lock::lock;
+
+/// The most files of equal size and time whose hashes are compared with that of a new file.
+const CANDIDATES: usize = 8;
+
+/// The smallest file, in bytes, for which an older state under another path is looked for. Smaller files are not
+/// transferred as deltas.
+const WORTH_A_DELTA: u64 = 256 << 10;
+
+impl<S: Source> WalkState<S> {
+    /// The smallest file that is matched when it was renamed alone, bytes.
+    fn smallest(&self) -> u64 {
+        self.set.rename_from.unwrap_or(u64::MAX)
+    }
+
+    /// Collects a file `name` of the base that is gone from `folder`, with all files in it if it is a folder.
+    pub(crate) fn look_at_gone(
+        &self,
+        base: &Dir,
+        records: &SidecarRecords,
+        name: &CStr,
+        files: &mut Vec<(CString, u64, Time)>,
+    ) {
+        // A file that cannot be looked at is not matched.
+        let Ok(Some(meta)) = find(base, name) else { return };
+        if meta.kind == Kind::File && meta.size > 0 {
+            let mtime = records.get(name).and_then(|record| record.mtime).unwrap_or(meta.mtime);
+            files.push((name.to_owned(), meta.size, mtime));
+        }
+    }
+
+    /// Collects the files of a folder of the base that is gone.
+    pub(crate) fn collect_gone(&self, place: &Arc<TreePath>, dir: &Dir) {
+        if !self.renames.collects() {
+            return;
+        }
+        let records = self.set.base.kept.load(place).unwrap_or_default();
+        let mut files = Vec::new();
+        // Of a folder that cannot be read completely, the readable part is matched.
+        let _ = dir.names(|entry| {
+            if !entry.folder {
+                self.look_at_gone(dir, &records, entry.name, &mut files);
+            }
+            ControlFlow::Continue(())
+        });
+        self.renames.add_gone(place, &files);
+    }
+
+    /// Collects a file of the base that has other content at its path now.
+    pub(crate) fn replaced(&self, planned: &Planned<'_>, files: &mut Vec<(CString, u64, Time)>) {
+        let Some(base) = planned.base.as_ref().filter(|base| base.on_disk) else { return };
+        let is_file = |meta: &Meta| meta.kind == Kind::File;
+        let is_replaced = planned.step.verdict == Verdict::Changed || !is_file(planned.entry.meta);
+        if is_replaced && is_file(&base.meta) && base.meta.size >= self.smallest() {
+            files.push((planned.entry.name.to_owned(), base.meta.size, base.meta.mtime));
+        }
+    }
+
+    /// Whether the walk defers a file until it knows what is gone.
+    pub(crate) fn defers(&self, planned: &Planned<'_>) -> bool {
+        self.renames.collects()
+            && may_be_renamed(planned)
+            && planned.entry.meta.size >= self.smallest()
+            && self.renames.has_room()
+    }
+
+    /// Looks for the files of the base that the new and changed files among `steps` were renamed from.
+    pub(crate) fn match_renamed(&self, is_new_folder: bool, steps: &mut [Planned<'_>]) {
+        let Some(index) = self.renames.index() else { return };
+        let is_file = |planned: &&Planned<'_>| planned.entry.meta.kind == Kind::File;
+        let of_folder = is_new_folder.then(|| {
+            let files = steps.iter().filter(is_file);
+            index.folder_of(files.map(|planned| (planned.entry.name, planned.entry.meta.size)))
+        });
+        let of_folder = of_folder.flatten();
+        for planned in steps.iter_mut().filter(|planned| may_be_renamed(planned)) {
+            planned.renamed = self.origin_of(index, planned.entry, of_folder);
+            if matches!(planned.renamed, Some(Renamed::Same(_))) {
+                planned.step.action = Action::FetchAndCompare;
+            }
+        }
+    }
+
+    /// Where the base had `entry`. `of_folder` is the folder that held most files of the entry's folder.
+    fn origin_of(
+        &self,
+        index: &GoneIndex,
+        entry: ListedEntry<'_>,
+        of_folder: Option<u32>,
+    ) -> Option<Renamed> {
+        let (name, meta, rules) = (entry.name, entry.meta, &self.set.rules);
+        let same_time = |mtime| rules.time.same(meta.mtime, mtime, true, rules.keep.window);
+        let in_folder = of_folder.and_then(|folder| index.in_folder(folder, name));
+        let mut alike = if meta.size >= self.smallest() {
+            index.alike(name, meta.size, same_time, of_folder, CANDIDATES)
+        } else {
+            let same = |file: &GoneFile| file.size == meta.size && same_time(file.mtime);
+            in_folder.filter(same).into_iter().collect()
+        };
+        if !self.source.hashes() {
+            // Samples prove less than a hash.
+            alike.retain(|file| index.name(*file) == name && !self.is_racy(meta));
+            alike.truncate(1);
+        }
+        let origins: Vec<_> =
+            alike.into_iter().filter_map(|file| self.origin(index, file)).collect();
+        if !origins.is_empty() {
+            return Some(Renamed::Same(origins));
+        }
+        let older = || in_folder.or_else(|| index.only_one_of(name));
+        let older = if meta.size >= WORTH_A_DELTA { older() } else { None };
+        older.and_then(|file| self.origin(index, file)).map(Renamed::Older)
+    }
+
+    /// Whether a file may have changed after the base's run read it, without a difference in size and time.
+    fn is_racy(&self, meta: &Meta) -> bool {
+        let may_have_changed = crate::entry::racy::may_have_changed;
+        self.set.base_since.is_none_or(|since| may_have_changed(meta, since, self.keep().ctime))
+    }
+
+    /// Opens the folder of a file of the base, and looks at the file.
+    fn origin(&self, index: &GoneIndex, file: GoneFile) -> Option<Arc<Origin>> {
+        let folder = match self.renames.opened(file.folder) {
+            Some(folder) => folder,
+            None => {
+                let folder = Arc::new(self.origin_folder(index.folder(file.folder))?);
+                self.renames.keep_open(file.folder, &folder);
+                folder
+            }
+        };
+        let name = index.name(file);
+        let damaged = &self.set.damaged;
+        if !damaged.is_empty() && damaged.contains(&folder.place.inside_of(name)) {
+            return None;
+        }
+        let held = self.held(&folder.dir, name, &folder.records).ok()??;
+        let is_usable = held.on_disk && held.meta.kind == Kind::File && held.meta.size == file.size;
+        is_usable.then(|| Arc::new(Origin { folder, name: name.to_owned(), held }))
+    }
+
+    /// Opens a folder of the base, one name at a time. `None` if that fails: no file is matched with those in it then.
+    fn origin_folder(&self, place: &Arc<TreePath>) -> Option<OriginFolder> {
+        let top = self.set.base.top.as_ref()?.try_clone().ok()?;
+        let mut chain = place.chain().into_iter().skip(1);
+        let dir = chain.try_fold(top, |dir, place| dir.child_if_here(place.name())).ok()?;
+        let records = self.set.base.kept.load(place).ok()?;
+        Some(OriginFolder { dir, place: Arc::clone(place), records })
+    }
+
+    /// Defers new subfolders of `folder`, which waits for them already.
+    pub(crate) fn defer_folders(&self, folder: &Arc<WalkFolder<S::Folder>>, some: Subfolders) {
+        let waits = self.overflow.keep(some, || self.file_for_overflow());
+        self.renames.defer_folders(folder, waits);
+    }
+
+    /// The files that the base has under another path, for the report.
+    pub(crate) fn renamed(&self) -> Vec<RenamedPath> {
+        lock(&self.found_renames).summed_up()
+    }
+
+    /// Records that `entry` was stored from `origin`.
+    pub(crate) fn found_renamed(
+        &self,
+        folder: &WalkFolder<S::Folder>,
+        entry: ListedEntry<'_>,
+        origin: &Origin,
+    ) {
+        self.tally.count(|counts| counts.renamed += 1);
+        lock(&self.found_renames).add(&origin.path(), &folder.place.inside_of(entry.name));
+    }
+}
+
+/// Whether a file may be found under another path of the base.
+fn may_be_renamed(planned: &Planned<'_>) -> bool {
+    let Planned { entry, step, .. } = planned;
+    entry.meta.kind == Kind::File
+        && entry.meta.size > 0
+        && step.action == Action::Fetch
+        && matches!(step.verdict, Verdict::New | Verdict::Changed)
+}
+
+impl<S: Source, T: PlanSink<S>> Walk<S, T> {
+    /// Enters the new folders and decides about the files that the walk deferred.
+    ///
+    /// # Errors
+    /// The first error that ended the walk.
+    pub(crate) fn match_deferred(self: &Arc<Self>) -> Result<(), RunError> {
+        if !self.state.renames.collects() {
+            return Ok(());
+        }
+        let (mut deferred, too_many) = self.state.renames.end_collection();
+        if too_many > 0 {
+            let what = format!(
+                "so many files are gone that {too_many} of them are not compared with the new files: what was renamed may be copied"
+            );
+            self.state.event(&Event::Aside { what });
+        }
+        for (parent, waiting) in std::mem::take(&mut deferred.folders) {
+            self.state.push_enter(WalkTask::EnterNext { parent, waiting, asks: true }, true);
+        }
+        for (folder, items) in deferred.files() {
+            self.state.queue.push(WalkTask::Deferred { folder, items });
+        }
+        self.work()
+    }
+
+    /// Decides about deferred files of one folder.
+    pub(crate) fn deferred(
+        self: &Arc<Self>,
+        folder: &Arc<WalkFolder<S::Folder>>,
+        items: &[PendingEntry],
+    ) -> Result<(), RunError> {
+        let handles = self.state.handles(folder)?;
+        match handles.source() {
+            Ok(source) => {
+                let mut steps: Vec<_> = items.iter().map(PendingEntry::planned).collect();
+                self.state.match_renamed(false, &mut steps);
+                self.apply(folder, &handles, source, &steps);
+            }
+            // The handle was closed meanwhile, and the folder cannot be opened again.
+            Err(error) => {
+                for item in items {
+                    self.unread(folder, &item.entry.name, error.again())?;
+                }
+            }
+        }
+        self.settle(folder)
+    }
+}

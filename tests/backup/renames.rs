@@ -1,0 +1,228 @@
+//! Renamed files and folders are linked to the copy that the previous snapshot has under the old path.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use fixtures::fingerprint::{Fingerprint, assert_untouched};
+use fixtures::judge::Judge;
+use fixtures::stage::Stage;
+use fixtures::tree::Tree;
+
+const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
+
+const LARGE: usize = 100 * 1024;
+
+/// A folder with large and small files, one beside it, and files that stay.
+fn sample() -> Tree {
+    let mut tree = Tree::new().folder("stays");
+    for number in 0..6 {
+        tree = tree.random_file(format!("photos/2023/large{number}"), LARGE, number).random_file(
+            &format!("photos/2023/small{number}"),
+            700,
+            100 + number,
+        );
+    }
+    tree.random_file("photos/deep/er/large", LARGE, 50)
+        .random_file("photos/deep/er/small", 500, 51)
+        .random_file("alone", LARGE, 60)
+        .random_file("stays/file", LARGE, 61)
+}
+
+fn inode(path: &Path) -> u64 {
+    std::fs::symlink_metadata(path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        .ino()
+}
+
+/// The paths of `name` in the newest snapshot and of `before` in the one before.
+fn paths_of(stage: &Stage, before: &str, name: &str) -> [PathBuf; 2] {
+    let complete = stage.history().complete();
+    let [.., older, newer] = &complete[..] else { panic!("two snapshots: {complete:?}") };
+    [stage.inside(older).join(before), stage.inside(newer).join(name)]
+}
+
+/// Takes a snapshot, changes the source by `script`, takes another one, and checks both.
+fn rename(tree: &Tree, script: &str) -> Stage {
+    let stage = Stage::with(BIN, tree);
+    let first = stage.take();
+    let before = Fingerprint::of(&first);
+    stage.sh(script);
+    stage.take();
+    stage.assert_newest_is_source(Judge::plain());
+    assert_untouched(&first, &before);
+    stage.look("verify").expect(0);
+    stage
+}
+
+#[test]
+fn a_renamed_file_is_linked_and_not_copied() {
+    let stage = rename(&sample(), "mv alone stays/other; mv photos/2023/large1 photos/2023/new");
+    stage.assert_linked_to("alone", "stays/other");
+    stage.assert_linked_to("photos/2023/large1", "photos/2023/new");
+    let counts = stage.counts();
+    assert_eq!((&counts["renamed"], &counts["copied"]), (&2.into(), &0.into()), "{counts}");
+    let report = stage.history().report(&stage.history().newest());
+    let inside = |name: &str| format!("{}/{name}", stage.source.display())[1..].to_owned();
+    let renamed = &report["renamed"];
+    assert_eq!(renamed[0]["from"], inside("photos/2023/large1"), "{renamed}");
+    assert_eq!(renamed[0]["to"], inside("photos/2023/new"), "{renamed}");
+    assert_eq!(renamed[1]["to"], inside("stays/other"), "{renamed}");
+}
+
+#[test]
+fn all_files_of_a_renamed_folder_are_linked_the_small_ones_too() {
+    let stage =
+        rename(&sample(), "mkdir archive; mv photos/2023 archive/old; mv photos/deep archive");
+    for number in 0..6 {
+        for kind in ["large", "small"] {
+            let name = |folder: &str| format!("{folder}/{kind}{number}");
+            stage.assert_linked_to(&name("photos/2023"), &name("archive/old"));
+        }
+    }
+    stage.assert_linked_to("photos/deep/er/small", "archive/deep/er/small");
+    let counts = stage.counts();
+    assert_eq!((&counts["renamed"], &counts["copied"]), (&14.into(), &0.into()), "{counts}");
+    let done = stage.run().expect(0);
+    assert!(!done.said().contains("renamed"), "the next run has nothing renamed: {}", done.said());
+}
+
+#[test]
+fn the_run_its_summary_and_a_dry_run_name_the_old_path() {
+    let stage = Stage::with(BIN, &sample());
+    stage.take();
+    stage.sh("mv photos/2023 photos/2024; mv alone other");
+    let dry = stage.run().arg("--dry-run").expect(0);
+    let said = dry.said();
+    let line = said.lines().find(|line| line.starts_with("renamed") && line.contains("/other"));
+    assert!(
+        line.is_some_and(|line| line.contains("from ") && line.contains("/alone")),
+        "{}",
+        dry.said()
+    );
+    assert_eq!(stage.history().complete().len(), 1, "a dry run writes nothing");
+    let done = stage.run().expect(0);
+    let said = done.said();
+    assert!(said.contains("renamed: 12 files of") && said.contains("photos/2024/"), "{said}");
+    assert!(said.contains("/alone is now"), "{said}");
+    assert!(said.contains("13 files of the new and changed ones, not copied"), "{said}");
+}
+
+#[test]
+fn equal_size_time_and_name_are_not_enough() {
+    let script = "mkdir new; head -c 102400 /dev/urandom >new/alone; touch -r alone new/alone; rm alone
+        mkdir moved; for name in photos/2023/*; do n=${name##*/}
+        head -c \"$(stat -c %s \"$name\")\" /dev/urandom >moved/$n; touch -r \"$name\" moved/$n; done
+        rm -r photos/2023";
+    let stage = rename(&sample(), script);
+    stage.assert_apart_from("alone", "new/alone");
+    stage.assert_apart_from("photos/2023/small0", "moved/small0");
+    let counts = stage.counts();
+    assert_eq!((&counts["renamed"], &counts["copied"]), (&0.into(), &13.into()), "{counts}");
+}
+
+#[test]
+fn other_metadata_makes_a_copy_with_the_same_content() {
+    let stage = rename(&sample(), "mv alone other; chmod 640 other");
+    stage.assert_apart_from("alone", "other");
+    let counts = stage.counts();
+    assert_eq!((&counts["renamed"], &counts["bytes_copied"]), (&1.into(), &0.into()), "{counts}");
+}
+
+#[test]
+fn rotated_files_are_linked_to_the_copies_under_their_old_names() {
+    let tree = Tree::new()
+        .random_file("log", 200_000, 1)
+        .random_file("log.1", 300_000, 2)
+        .random_file("log.2", 400_000, 3);
+    let stage = rename(
+        &tree,
+        "mv log.2 log.3; mv log.1 log.2; mv log log.1; head -c 90000 /dev/urandom >log",
+    );
+    for (before, name) in [("log.2", "log.3"), ("log.1", "log.2"), ("log", "log.1")] {
+        stage.assert_linked_to(before, name);
+    }
+    assert_eq!(stage.counts()["copied"], 1);
+}
+
+#[test]
+fn two_files_of_the_source_never_become_one_inode() {
+    // The copies have the size and time of the file, and in the source each is a file of its own.
+    let stage = rename(&sample(), "cp -p alone one; cp -p alone two; rm alone");
+    let [_, one] = paths_of(&stage, "alone", "one");
+    let [_, two] = paths_of(&stage, "alone", "two");
+    assert_ne!(inode(&one), inode(&two));
+    assert_eq!(stage.counts()["bytes_copied"], 0);
+    // The other name of the same inode stays, and the new file is a file of its own.
+    let tree = Tree::new().random_file("kept", LARGE, 1).hard_link("gone", "kept");
+    let stage = rename(&tree, "cp -p kept new; rm gone");
+    let [_, kept] = paths_of(&stage, "kept", "kept");
+    let [_, new] = paths_of(&stage, "kept", "new");
+    assert_ne!(inode(&kept), inode(&new));
+}
+
+#[test]
+fn hard_linked_files_stay_one_file_when_they_are_renamed() {
+    let tree = Tree::new()
+        .random_file("a/one", LARGE, 1)
+        .hard_link("a/two", "a/one")
+        .random_file("b/one", LARGE, 2)
+        .hard_link("b/two", "b/one");
+    let stage = rename(&tree, "mv a c; mv b/two b/three");
+    stage.assert_linked_to("a/one", "c/one");
+    stage.assert_linked_to("a/two", "c/two");
+    stage.assert_linked_to("b/two", "b/three");
+    assert_eq!(stage.counts()["copied"], 0);
+}
+
+#[test]
+fn a_file_that_replaced_another_type_and_one_that_a_folder_replaced_are_found() {
+    let tree = Tree::new().random_file("file", LARGE, 1).symlink("link", "file");
+    let stage =
+        rename(&tree, "mv file x; rm link; mv x link; mkdir file; echo inside >file/inside");
+    stage.assert_linked_to("file", "link");
+}
+
+#[test]
+fn detection_has_a_smallest_size_and_can_be_turned_off() {
+    for (value, renamed) in [("off", false), ("200K", false), ("64K", true), ("0", true)] {
+        let stage = Stage::with(BIN, &sample());
+        stage.take();
+        stage.sh("mv alone other");
+        stage.run().set("rename-detection", value).expect(0);
+        let [older, newer] = paths_of(&stage, "alone", "other");
+        assert_eq!(inode(&older) == inode(&newer), renamed, "{value}");
+        stage.assert_newest_is_source(Judge::plain());
+    }
+}
+
+#[test]
+fn a_damaged_file_is_not_spread_to_another_path() {
+    let stage = Stage::with(BIN, &sample());
+    let first = stage.take();
+    let alone = stage.inside(&first).join("alone");
+    // The content rots: size, time and the recorded hash stay.
+    let time = alone.metadata().unwrap().modified().unwrap();
+    std::fs::write(&alone, vec![7; LARGE]).unwrap();
+    std::fs::File::open(&alone).unwrap().set_modified(time).unwrap();
+    stage.look("verify").expect(4);
+    stage.sh("mv alone other");
+    stage.take();
+    stage.assert_newest_is_source(Judge::plain());
+    assert_eq!(stage.counts()["copied"], 1);
+}
+
+#[test]
+fn an_interrupted_run_loses_nothing_that_it_deferred() {
+    let stage = Stage::with(BIN, &sample());
+    stage.take();
+    stage.sh(
+        "mkdir archive; mv photos/2023 archive; mv alone other; head -c 500000 /dev/urandom >new",
+    );
+    // Each run is killed before it sets a time that often.
+    for number in [1, 2, 3, 4, 5, 7] {
+        drop(stage.run().killed_at_time(number).done());
+    }
+    stage.take();
+    stage.assert_newest_is_source(Judge::plain());
+    stage.look("verify").expect(0);
+}

@@ -1,0 +1,103 @@
+//! Renamed files of a remote host are linked to the copy under the old path, and their content does not cross the line.
+
+use fixtures::judge::Judge;
+use fixtures::need;
+use fixtures::run::Run;
+use fixtures::tree::Tree;
+
+use crate::deltas::Line;
+
+const FILES: u64 = 60;
+const SIZE: usize = 100 * 1024;
+
+/// Bytes on the line by which a run with a rename may exceed an unchanged run, for each renamed file: a listing, a request and
+/// a hash.
+const A_FILE: u64 = 200;
+
+/// What a line of the log, a greeting and new folders cost at most, bytes.
+const MORE: u64 = 4096;
+
+fn large_files() -> Tree {
+    let mut tree = Tree::new().folder("stays");
+    for number in 0..FILES {
+        tree = tree.random_file(format!("photos/large{number}"), SIZE, number);
+    }
+    tree.random_file("photos/small", 900, 7).random_file("images/disk", 3 << 20, 8)
+}
+
+/// Takes two snapshots, changes the source, and takes a third by `run`. Returns the bytes on the line of the third that the
+/// second did not take.
+fn more_bytes(line: &Line, run: &Run, script: &str) -> u64 {
+    run.expect(0);
+    let (unchanged, _) = line.bytes_and_log(run);
+    line.stage.sh(script);
+    let (changed, _) = line.bytes_and_log(run);
+    changed.saturating_sub(unchanged)
+}
+
+#[test]
+fn only_hashes_of_renamed_files_cross_the_line() {
+    let line = need!(Line::start());
+    large_files().build(&line.stage.source);
+    let more = more_bytes(&line, &line.run(), "mv photos archive; mv images/disk stays/disk");
+    assert!(more < (FILES + 2) * A_FILE + MORE, "{more}");
+    line.stage.assert_newest_is_source(Judge::plain());
+    for (before, name) in [
+        ("photos/large7", "archive/large7"),
+        ("photos/small", "archive/small"),
+        ("images/disk", "stays/disk"),
+    ] {
+        line.stage.assert_linked_to(before, name);
+    }
+    let counts = line.stage.counts();
+    assert_eq!(
+        (&counts["renamed"], &counts["copied"]),
+        (&(FILES + 2).into(), &0.into()),
+        "{counts}"
+    );
+}
+
+#[test]
+fn a_file_that_was_renamed_and_changed_crosses_the_line_as_its_differences() {
+    let line = need!(Line::start());
+    large_files().build(&line.stage.source);
+    let script = "mkdir new; mv images/disk new/disk; printf changed | dd of=new/disk bs=1 seek=1000000 conv=notrunc status=none";
+    let more = more_bytes(&line, &line.run(), script);
+    assert!(more < 200 * 1024, "{more}");
+    line.stage.assert_newest_is_source(Judge::plain());
+    assert!(line.stage.counts()["bytes_from_base"].as_u64().is_some_and(|bytes| bytes > 2 << 20));
+}
+
+#[test]
+fn other_content_of_equal_size_time_and_name_is_fetched() {
+    let line = need!(Line::start());
+    large_files().build(&line.stage.source);
+    let script = "mkdir new; head -c 3145728 /dev/urandom >new/disk; touch -r images/disk new/disk; rm images/disk";
+    let more = more_bytes(&line, &line.run(), script);
+    assert!(more > 3 << 20, "{more}");
+    line.stage.assert_newest_is_source(Judge::plain());
+    assert_eq!(line.stage.counts()["renamed"], 0);
+}
+
+#[test]
+fn over_sftp_parts_of_a_renamed_file_are_compared() {
+    let line = need!(Line::start());
+    let tree = Tree::new().random_file("images/disk", 8 << 20, 1).random_file("a/b", 150 * 1024, 2);
+    tree.build(&line.stage.source);
+    let run = line.run().env("REMOTE_HELPER", "off");
+    let more = more_bytes(&line, &run, "mv images pictures; mv a/b b");
+    // Three parts of the large file, and the whole small one.
+    assert!(more < (3 * 64 + 150 + 60) * 1024, "{more}");
+    line.stage.assert_newest_is_source(Judge::sftp());
+    for (before, name) in [("images/disk", "pictures/disk"), ("a/b", "b")] {
+        line.stage.assert_linked_to(before, name);
+    }
+    // Without the name, equal size and time in whole seconds say little.
+    let more = more_bytes(&line, &run, "mv pictures/disk pictures/other");
+    assert!(more > 8 << 20, "{more}");
+    let script =
+        "head -c 8388608 /dev/urandom >other; touch -r pictures/other other; rm -r pictures";
+    assert!(more_bytes(&line, &run, script) > 8 << 20);
+    line.stage.assert_newest_is_source(Judge::sftp());
+    assert_eq!(line.stage.counts()["renamed"], 0);
+}
