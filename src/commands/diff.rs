@@ -39,7 +39,7 @@ use crate::ui::summary::table;
 const EXAMPLES: &str = "\
 A and B are names, latest, latest~2, oldest, dates or times ('2026-11-23 14:30'), yesterday, '2 days ago'. \
 Without B the source is read as it is now, by the settings, or else where the report of A says that it is; \
-what moved is then known by size and time.
+what was renamed is then known by size and time.
 
 Examples:
   backup_manager diff latest~1 latest --backups-dir /backups
@@ -47,7 +47,8 @@ Examples:
   backup_manager diff oldest latest --json | jq -r .path";
 
 /// The message when not everything could be checked.
-const UNSURE: &str = "so much came and went that not all of it was looked through for what moved";
+const UNSURE: &str =
+    "so much came and went that not all of it was looked through for what was renamed";
 
 /// Show what differs between two snapshots, or between one and the source now
 #[derive(Debug, clap::Args)]
@@ -136,7 +137,7 @@ fn of_two(first: &SelectedSnapshot<'_>, second: &SelectedSnapshot<'_>, json: boo
         Ok(found) => found,
         Err(error) => return out.finish(unlookable(&error)),
     };
-    if found.moves_unsure {
+    if found.renames_unsure {
         warn(UNSURE);
     }
     for (path, why) in &found.unread {
@@ -203,7 +204,7 @@ impl Lines<'_> {
             DifferenceKind::Removed => ("removed", Style::Bad),
             DifferenceKind::Changed => ("changed", Style::Warn),
             DifferenceKind::Metadata => ("metadata", Style::Dim),
-            DifferenceKind::Moved => ("moved", Style::Warn),
+            DifferenceKind::Renamed => ("renamed", Style::Warn),
         };
         let word = self.palette.paint(style, &format!("{word:<8}"));
         let path = shell::path(&path, *folder);
@@ -223,9 +224,9 @@ impl Lines<'_> {
             let line = json!({
                 "type": "summary", "from": first.to_string(), "to": second,
                 "added": found.added, "removed": found.removed, "changed": found.changed,
-                "metadata": found.metadata, "moved": found.moved, "unchanged": found.unchanged,
+                "metadata": found.metadata, "renamed": found.renamed, "unchanged": found.unchanged,
                 "bytes_added": found.bytes_added, "bytes_removed": found.bytes_removed,
-                "moves_unsure": found.moves_unsure, "unread": found.unread.len() as u64 + found.unread_entries,
+                "renames_unsure": found.renames_unsure, "unread": found.unread.len() as u64 + found.unread_entries,
             });
             return crate::term::harmless::json(&line, false) + "\n";
         }
@@ -236,7 +237,7 @@ impl Lines<'_> {
             ("removed", count(found.removed)),
             ("changed", count(found.changed)),
             ("metadata", count(found.metadata)),
-            ("moved", count(found.moved)),
+            ("renamed", count(found.renamed)),
             ("unchanged", count(found.unchanged)),
         ];
         if found.is_none() {
@@ -283,7 +284,7 @@ impl DifferenceWriter {
         let exit = match found {
             Ok(found) => {
                 let lines = self.lines(out.palette);
-                if found.moves_unsure {
+                if found.renames_unsure {
                     warn(UNSURE);
                 }
                 out.prose(&lines.totals(base, None, &found));

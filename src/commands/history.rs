@@ -9,7 +9,7 @@ use engine::SnapshotName;
 use engine::entry::escape::shown;
 use engine::entry::{Kind, Time};
 use engine::inspect::NamePattern;
-use engine::inspect::{Span, VersionStart, versions};
+use engine::inspect::{Span, VersionStart, renamed_from, versions};
 use engine::repository::SourceRoots;
 use serde_json::json;
 
@@ -147,6 +147,17 @@ impl VersionPrinter {
             let path = word(path);
             format!("backup_manager restore {} {path} --to DIR{}", name(span.last), self.given)
         };
+        let from = match spans.first() {
+            Some(span) if span.first > 0 => {
+                let (snapshot, inside) = &inside[span.first];
+                renamed_from(&series.catalog, snapshot, inside)?
+            }
+            _ => None,
+        };
+        let from = from.map(|(base, inside)| {
+            let roots = snapshots.iter().find(|(name, _)| *name == base).map(|(_, roots)| roots);
+            roots.map_or(inside.clone(), |roots| roots.source(&inside))
+        });
         if self.json {
             for (number, span) in spans.iter().enumerate() {
                 self.out.object(&json!({
@@ -155,6 +166,7 @@ impl VersionPrinter {
                     "last": name(span.last).to_string(), "snapshots": span.last - span.first + 1,
                     "kind": span.kind, "bytes": span.bytes, "entries": span.entries,
                     "modified": time(span.mtime).map(|time| time.to_rfc3339()),
+                    "renamed_from": from.as_deref().filter(|_| number == 0).map(shown),
                     "vanished_in": vanished(&spans, number, snapshots).map(ToString::to_string),
                     "restore": restore(span),
                 }));
@@ -169,6 +181,13 @@ impl VersionPrinter {
         let table = table(&spans, snapshots);
         self.out.text(&format!("{heading}\n"));
         self.out.table(&table);
+        if let Some(from) = from {
+            let from = word(&from);
+            self.out.text(&format!(
+                "renamed: it was {from} before; its versions: backup_manager history {from}{}\n",
+                self.given
+            ));
+        }
         let mut shown_versions = Vec::new();
         for span in spans.iter().rev() {
             if !shown_versions.contains(&span.version) {

@@ -192,6 +192,7 @@ impl<'a> Row<'a> {
             "new": counts.map(|counts| counts.new),
             "changed": counts.map(|counts| counts.changed),
             "metadata": counts.map(|counts| counts.metadata),
+            "renamed": counts.map(|counts| counts.renamed),
             "deleted": counts.map(|counts| counts.deleted),
             "problems": counts.map(|counts| counts.problems),
             "carried_forward": counts.map(|counts| counts.carried_forward),
@@ -250,6 +251,9 @@ impl<'a> Row<'a> {
             let counts = &report.counts;
             if counts.carried_forward > 0 {
                 note(Style::Warn, format!("{} carried forward", count(counts.carried_forward)));
+            }
+            if counts.renamed > 0 {
+                note(Style::Dim, format!("{} renamed", count(counts.renamed)));
             }
             let others = counts.problems.saturating_sub(counts.carried_forward);
             if others > 0 {

@@ -108,6 +108,30 @@ fn the_run_its_summary_and_a_dry_run_name_the_old_path() {
 }
 
 #[test]
+fn list_diff_and_history_call_it_renamed() {
+    let stage = rename(&sample(), "mv photos/2023 photos/2024; mv alone other");
+    let [first, second] = &stage.history().complete()[..] else { panic!("two snapshots") };
+    stage.look("list").expect(0).assert_says("13 renamed");
+    let [first, second] = [first, second].map(|path| path.file_name().unwrap().to_owned());
+    let done = stage.look("diff").arg(&first).arg(&second).expect(0);
+    done.assert_says("  renamed    13\n");
+    let source = stage.source.display().to_string();
+    let old = |name: &str| format!("{source}/{name}");
+    for (name, before) in [
+        ("other", "alone"),
+        ("photos/2024/small1", "photos/2023/small1"),
+        ("photos/2024", "photos/2023"),
+    ] {
+        let done = stage.look("history").arg(old(name)).expect(0);
+        done.assert_says(&format!("renamed: it was {} before;", old(before)));
+        let done = stage.look("history").arg("--json").arg(old(name)).expect(0);
+        assert_eq!(done.objects()[0]["renamed_from"], old(before));
+    }
+    let done = stage.look("history").arg("--json").arg(old("stays/file")).expect(0);
+    assert_eq!(done.objects()[0]["renamed_from"], serde_json::Value::Null);
+}
+
+#[test]
 fn equal_size_time_and_name_are_not_enough() {
     let script = "mkdir new; head -c 102400 /dev/urandom >new/alone; touch -r alone new/alone; rm alone
         mkdir moved; for name in photos/2023/*; do n=${name##*/}
@@ -225,4 +249,71 @@ fn an_interrupted_run_loses_nothing_that_it_deferred() {
     stage.take();
     stage.assert_newest_is_source(Judge::plain());
     stage.look("verify").expect(0);
+}
+
+#[test]
+fn files_that_move_while_a_run_lists_them_are_never_mixed_up() {
+    let mut tree = Tree::new().folder("here").folder("there");
+    for number in 0..40 {
+        // All have the same size and time.
+        tree = tree.random_file(format!("here/{number}"), 2000, number).mtime(1_600_000_000, 0);
+    }
+    let stage = Stage::with(BIN, &tree);
+    stage.take();
+    let script = "while [ ! -e ../stop ]; do for f in here/*; do mv $f there/; done
+        for f in there/*; do mv $f here/; done; done";
+    let mover =
+        std::process::Command::new("sh").args(["-c", script]).current_dir(&stage.source).spawn();
+    let mut mover = mover.unwrap();
+    for _ in 0..8 {
+        // A name that moves may be missing in both folders.
+        let done = stage.run().set("rename-detection", "0").done();
+        assert!([0, 3].contains(&done.code), "{}", done.said());
+        let newest = stage.inside(&stage.history().newest());
+        for number in 0..40 {
+            for path in ["here", "there"].map(|folder| newest.join(folder).join(number.to_string()))
+            {
+                if path.exists() {
+                    let first = stage.inside(&stage.history().complete()[0]);
+                    let content = std::fs::read(first.join(format!("here/{number}"))).unwrap();
+                    assert!(std::fs::read(&path).unwrap() == content, "{}", path.display());
+                }
+            }
+        }
+    }
+    std::fs::write(stage.beside("stop"), "").unwrap();
+    mover.wait().unwrap();
+    stage.run().set("rename-detection", "0").expect(0);
+    stage.assert_newest_is_source(Judge::plain());
+    stage.look("verify").expect(0);
+}
+
+/// `RENAME_PAIRS=1000000` tries as many.
+#[test]
+fn no_pair_of_equal_size_time_and_name_with_other_content_is_linked() {
+    let pairs: u64 = std::env::var("RENAME_PAIRS").map_or(3000, |pairs| pairs.parse().unwrap());
+    let stage = Stage::new(BIN);
+    let write = |top: &str, version: u64| {
+        for number in 0..pairs {
+            let folder = stage.source.join(top).join((number / 1000).to_string());
+            if number.is_multiple_of(1000) {
+                std::fs::create_dir_all(&folder).unwrap();
+            }
+            // The two versions differ in one bit.
+            let mut content = number.to_le_bytes().repeat(20);
+            content[usize::try_from(number % 160).unwrap()] ^= u8::try_from(version).unwrap();
+            let path = folder.join(number.to_string());
+            std::fs::write(&path, content).unwrap();
+            let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_600_000_000);
+            std::fs::File::open(&path).unwrap().set_modified(time).unwrap();
+        }
+    };
+    write("before", 0);
+    stage.take();
+    std::fs::remove_dir_all(stage.source.join("before")).unwrap();
+    write("after", 1);
+    stage.run().set("rename-detection", "0").expect(0);
+    let counts = stage.counts();
+    assert_eq!((&counts["renamed"], &counts["copied"]), (&0.into(), &pairs.into()), "{counts}");
+    stage.assert_newest_is_source(Judge::plain());
 }

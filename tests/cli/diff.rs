@@ -64,8 +64,8 @@ fn every_kind_of_difference_is_found_between_two_snapshots() {
             "changed changed",
             "changed link",
             "metadata folder/mode",
-            "moved copied and gone -> copy",
-            "moved folder/deep/moved -> elsewhere/here",
+            "renamed copied and gone -> copy",
+            "renamed folder/deep/moved -> elsewhere/here",
             "removed gone",
             "removed odd \\xff\\x0a",
             "removed type",
@@ -73,13 +73,13 @@ fn every_kind_of_difference_is_found_between_two_snapshots() {
     );
     let summary = done.objects().pop().unwrap();
     assert_eq!(
-        (&summary["moved"], &summary["changed"], &summary["added"]),
+        (&summary["renamed"], &summary["changed"], &summary["added"]),
         (&2.into(), &2.into(), &4.into())
     );
     let text = diff().expect(0);
     text.assert_says("metadata       4 B  ")
         .assert_says("/odd \\377\\012/.')\"\n")
-        .assert_says("  moved      2\n");
+        .assert_says("  renamed    2\n");
     assert!(!text.stdout.contains('\x1b'));
     let back = stage.look("diff").arg("latest").arg("oldest").arg("--json").expect(0);
     assert!(lines(&back, &stage).contains(&"added gone".to_owned()));
@@ -111,9 +111,9 @@ fn a_snapshot_is_compared_with_the_source_as_it_is_now() {
     let now = diff("latest");
     assert_eq!(now.iter().filter(|line| line.starts_with("changed ")).count(), 3, "{now:?}");
     assert!(now.contains(&"metadata folder/mode".to_owned()), "{now:?}");
-    // A copy has another time and does not count as moved.
+    // A copy has another time and does not count as renamed.
     for line in
-        ["moved folder/deep/moved -> elsewhere/here", "removed copied and gone", "added copy"]
+        ["renamed folder/deep/moved -> elsewhere/here", "removed copied and gone", "added copy"]
     {
         assert!(now.contains(&line.to_owned()), "{line} in {now:?}");
     }
@@ -148,7 +148,7 @@ fn the_files_of_a_folder_that_was_renamed_in_the_source_moved() {
         ]
     );
     let summary = done.objects().pop().unwrap();
-    assert_eq!((&summary["moved"], &summary["added"]), (&3.into(), &2.into()));
+    assert_eq!((&summary["renamed"], &summary["added"]), (&3.into(), &2.into()));
     // The folders, and the deleted file.
     assert_eq!((&summary["removed"], &summary["bytes_removed"]), (&3.into(), &1.into()));
     assert_eq!(summary["bytes_added"], 0);

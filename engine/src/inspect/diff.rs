@@ -1,7 +1,7 @@
 //! Compares two snapshots: two ordered walks, merged folder by folder. Writes nothing.
 //!
 //! Memory is bounded by the largest folder, the depth, and [`crate::inspect::renames::MOST`]
-//! entries that may have moved.
+//! entries that may have been renamed.
 
 use std::cmp::Ordering;
 use std::ffi::{CStr, CString};
@@ -37,7 +37,7 @@ pub enum DifferenceKind {
     /// Has the same content, but another owner, mode, time or attribute.
     Metadata,
     /// Has the same inode, or the same hash and size, under another path.
-    Moved,
+    Renamed,
 }
 
 /// One difference between two snapshots.
@@ -47,7 +47,7 @@ pub struct Difference {
     pub kind: DifferenceKind,
     /// The path inside the second snapshot; for a removed entry, inside the first.
     pub path: Vec<u8>,
-    /// For a moved entry: its path inside the first snapshot.
+    /// For a renamed entry: its path inside the first snapshot.
     pub from: Option<Vec<u8>>,
     /// Whether the entry is a folder.
     pub folder: bool,
@@ -67,16 +67,16 @@ pub struct Differences {
     /// Entries with the same content and other metadata.
     pub metadata: u64,
     /// Entries under another path.
-    pub moved: u64,
+    pub renamed: u64,
     /// Entries that are equal in both.
     pub unchanged: u64,
     /// Bytes of added and changed files.
     pub bytes_added: u64,
     /// Bytes of removed files.
     pub bytes_removed: u64,
-    /// Whether more than 200,000 entries differ, so that some moves may
+    /// Whether more than 200,000 entries differ, so that some renames may
     /// be counted as added and removed.
-    pub moves_unsure: bool,
+    pub renames_unsure: bool,
     /// Folders that could not be read: escaped path and reason.
     pub unread: Vec<(String, String)>,
     /// Entries of the source that could not be read. Each was reported as an event.
@@ -87,7 +87,7 @@ impl Differences {
     /// Whether there are no differences.
     #[must_use]
     pub fn is_none(&self) -> bool {
-        self.added + self.removed + self.changed + self.metadata + self.moved == 0
+        self.added + self.removed + self.changed + self.metadata + self.renamed == 0
     }
 }
 
@@ -96,7 +96,7 @@ pub(crate) type Sink<'a> = &'a mut dyn FnMut(&Difference) -> ControlFlow<()>;
 
 /// Compares the snapshots `first` and `second`. With a non-empty `below`, a path inside them, only
 /// that entry and what it contains. Changed entries are reported first, in the order of the walk;
-/// then moved, added and removed ones, sorted by path.
+/// then renamed, added and removed ones, sorted by path.
 ///
 /// # Errors
 /// A snapshot cannot be opened.
@@ -121,7 +121,7 @@ pub fn diff(
         sides,
         sink,
         found: Differences::default(),
-        moves: RenameDetector::default(),
+        renames: RenameDetector::default(),
         stack: Vec::new(),
         stopped: false,
     };
@@ -179,7 +179,7 @@ struct Comparison<'a> {
     sides: [Side; 2],
     sink: Sink<'a>,
     found: Differences,
-    moves: RenameDetector,
+    renames: RenameDetector,
     stack: Vec<Level>,
     stopped: bool,
 }
@@ -368,8 +368,8 @@ impl Comparison<'_> {
             folder,
             hash: if file && bytes > 0 { hash_of(dir, name) } else { None },
         };
-        if let Some(too_much) = self.moves.add(side, loose) {
-            self.found.moves_unsure = true;
+        if let Some(too_much) = self.renames.add(side, loose) {
+            self.found.renames_unsure = true;
             self.one_sided(side, too_much);
         }
     }
@@ -391,7 +391,7 @@ impl Comparison<'_> {
             }
             DifferenceKind::Changed => (&mut self.found.changed, Some(&mut self.found.bytes_added)),
             DifferenceKind::Metadata => (&mut self.found.metadata, None),
-            DifferenceKind::Moved => (&mut self.found.moved, None),
+            DifferenceKind::Renamed => (&mut self.found.renamed, None),
         };
         *counter += 1;
         if let Some(bytes) = bytes {
@@ -400,12 +400,12 @@ impl Comparison<'_> {
         self.stopped = self.stopped || (self.sink)(&difference).is_break();
     }
 
-    /// Reports moved, added and removed entries.
+    /// Reports renamed, added and removed entries.
     fn finish(mut self) -> Differences {
-        let matched = std::mem::take(&mut self.moves).matched();
-        for (from, to) in matched.moved {
+        let matched = std::mem::take(&mut self.renames).matched();
+        for (from, to) in matched.renamed {
             let UnmatchedEntry { path, bytes, folder, .. } = to;
-            let kind = DifferenceKind::Moved;
+            let kind = DifferenceKind::Renamed;
             self.report(Difference { kind, path, from: Some(from.path), folder, bytes });
         }
         for (side, loose) in [(1, matched.added), (0, matched.removed)] {

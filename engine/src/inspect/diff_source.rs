@@ -1,4 +1,4 @@
-//! Compares a snapshot with the current source: the walk of a dry run, plus the search for moved
+//! Compares a snapshot with the current source: the walk of a dry run, plus the search for renamed
 //! files. Writes nothing.
 
 use std::ffi::CStr;
@@ -37,7 +37,7 @@ pub trait DifferenceSink: Send + Sync {
 }
 
 /// Compares the source with the snapshot `base` of `job`, which need not be the newest. Changed
-/// entries are reported first; then moved, added and removed ones, sorted by path.
+/// entries are reported first; then renamed, added and removed ones, sorted by path.
 ///
 /// # Errors
 /// As for [`crate::backup::dry_run::dry_run`].
@@ -135,15 +135,15 @@ impl ChangeSink for Found {
 }
 
 impl Found {
-    /// Reports the entries on one side only, and corrects the counts for moved files.
+    /// Reports the entries on one side only, and corrects the counts for renamed files.
     fn finish(&self, base: Option<&Dir>, whole_seconds: bool, total: &mut Differences) {
         let mut loose = lock(&self.loose);
         let UnmatchedEntries { come, others, gone, too_many } = std::mem::take(&mut *loose);
         let (files, mut unsure) = base.map(|top| Files::of(top, &gone)).unwrap_or_default();
         let come_files: Vec<TimedEntry> = come.iter().map(|(timed, _)| timed.clone()).collect();
-        let moved = by_time(&files, &come_files, whole_seconds);
+        let renamed = by_time(&files, &come_files, whole_seconds);
         unsure |= too_many;
-        total.moves_unsure = unsure;
+        total.renames_unsure = unsure;
         let one = |kind, path: &[u8], from: Option<&[u8]>, folder, bytes| Difference {
             kind,
             path: path.to_vec(),
@@ -151,9 +151,9 @@ impl Found {
             folder,
             bytes,
         };
-        for (from, to) in &moved {
+        for (from, to) in &renamed {
             self.sink.difference(&one(
-                DifferenceKind::Moved,
+                DifferenceKind::Renamed,
                 &to.path,
                 Some(&from.path),
                 false,
@@ -161,7 +161,7 @@ impl Found {
             ));
         }
         let arrived =
-            |path: &[u8]| moved.binary_search_by(|(_, to)| to.path.as_slice().cmp(path)).is_ok();
+            |path: &[u8]| renamed.binary_search_by(|(_, to)| to.path.as_slice().cmp(path)).is_ok();
         let mut added = others;
         for (timed, bytes) in &come {
             match arrived(&timed.path) {
@@ -170,7 +170,7 @@ impl Found {
             }
         }
         added.sort_by(|one, other| one.path.cmp(&other.path));
-        let mut left: Vec<&[u8]> = moved.iter().map(|(from, _)| from.path.as_slice()).collect();
+        let mut left: Vec<&[u8]> = renamed.iter().map(|(from, _)| from.path.as_slice()).collect();
         left.sort_unstable();
         let mut removed = Vec::new();
         for (path, folder) in &gone {
@@ -182,9 +182,9 @@ impl Found {
             removed.push(one(DifferenceKind::Removed, path, None, *folder, bytes));
         }
         removed.sort_by(|one, other| one.path.cmp(&other.path));
-        total.moved = moved.len() as u64;
-        total.added = total.added.saturating_sub(total.moved);
-        total.removed = total.removed.saturating_sub(total.moved);
+        total.renamed = renamed.len() as u64;
+        total.added = total.added.saturating_sub(total.renamed);
+        total.removed = total.removed.saturating_sub(total.renamed);
         let stayed = |file: &&TimedEntry| left.binary_search(&file.path.as_slice()).is_err();
         total.bytes_removed = files.iter().filter(stayed).map(|file| file.bytes).sum();
         added.iter().chain(&removed).for_each(|one| self.sink.difference(one));
@@ -253,7 +253,7 @@ impl Visitor for Files {
         })
     }
 
-    // An unreadable folder contributes no moved files.
+    // An unreadable folder contributes no renamed files.
     fn failed(&self, _: &Arc<TreePath>, _: io::Error) {}
 
     fn enough(&self) -> bool {

@@ -16,4 +16,4 @@ pub use self::disk_usage::{Measured, Usage, measure};
 pub use self::explain::{Explanation, Judged, PathEnd, explain};
 pub use self::find::{Finds, FoundEntry, NamePattern, find};
 pub use self::job_state::{Look, look};
-pub use self::versions::{Span, VersionStart, versions};
+pub use self::versions::{Span, VersionStart, renamed_from, versions};

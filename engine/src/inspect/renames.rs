@@ -1,11 +1,11 @@
-//! Finds moved entries among those that exist on one side only. Pure.
+//! Finds renamed entries among those that exist on one side only. Pure.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
 use crate::entry::{FileId, Time};
 
-/// The highest number of entries per side that are checked for moves. Further ones count as added
+/// The highest number of entries per side that are checked for renames. Further ones count as added
 /// or removed.
 pub(crate) const MOST: usize = 200_000;
 
@@ -31,7 +31,7 @@ pub(crate) struct RenameDetector {
 #[derive(Debug, Default)]
 pub(crate) struct Matched {
     /// Pairs of old and new entry.
-    pub(crate) moved: Vec<(UnmatchedEntry, UnmatchedEntry)>,
+    pub(crate) renamed: Vec<(UnmatchedEntry, UnmatchedEntry)>,
     pub(crate) removed: Vec<UnmatchedEntry>,
     pub(crate) added: Vec<UnmatchedEntry>,
 }
@@ -52,21 +52,21 @@ impl RenameDetector {
         for side in [&mut removed, &mut added] {
             side.sort_unstable_by(|one, other| one.path.cmp(&other.path));
         }
-        let mut moved = Vec::new();
-        pair(&mut removed, &mut added, &mut moved, |loose| loose.id);
-        pair(&mut removed, &mut added, &mut moved, |loose| {
+        let mut renamed = Vec::new();
+        pair(&mut removed, &mut added, &mut renamed, |loose| loose.id);
+        pair(&mut removed, &mut added, &mut renamed, |loose| {
             loose.hash.map(|hash| (hash, loose.bytes))
         });
-        moved.sort_unstable_by(|(_, one), (_, other)| one.path.cmp(&other.path));
-        Matched { moved, removed, added }
+        renamed.sort_unstable_by(|(_, one), (_, other)| one.path.cmp(&other.path));
+        Matched { renamed, removed, added }
     }
 }
 
-/// Moves pairs with the same `key` from both lists to `moved`. An entry is in at most one pair.
+/// Moves pairs with the same `key` from both lists to `renamed`. An entry is in at most one pair.
 fn pair<K: Eq + Hash>(
     removed: &mut Vec<UnmatchedEntry>,
     added: &mut Vec<UnmatchedEntry>,
-    moved: &mut Vec<(UnmatchedEntry, UnmatchedEntry)>,
+    renamed: &mut Vec<(UnmatchedEntry, UnmatchedEntry)>,
     key: impl Fn(&UnmatchedEntry) -> Option<K>,
 ) {
     let mut gone: HashMap<K, Vec<usize>> = HashMap::new();
@@ -81,7 +81,7 @@ fn pair<K: Eq + Hash>(
         let from = key(loose).and_then(|key| gone.get_mut(&key)?.pop());
         match from.and_then(|index| taken[index].take()) {
             Some(from) => {
-                moved.push((from, loose.clone()));
+                renamed.push((from, loose.clone()));
                 false
             }
             None => true,
@@ -121,21 +121,21 @@ pub(crate) fn by_time(
             alike.entry(key).or_default()[side].push(file);
         }
     }
-    let mut moved = Vec::new();
+    let mut renamed = Vec::new();
     for [mut from, mut to] in alike.into_values() {
         to.retain(|to| match from.iter().position(|from| from.name() == to.name()) {
             Some(index) => {
-                moved.push((from.remove(index).clone(), (*to).clone()));
+                renamed.push((from.remove(index).clone(), (*to).clone()));
                 false
             }
             None => true,
         });
         if let ([from], [to]) = (&from[..], &to[..]) {
-            moved.push(((*from).clone(), (*to).clone()));
+            renamed.push(((*from).clone(), (*to).clone()));
         }
     }
-    moved.sort_unstable_by(|(_, one), (_, other)| one.path.cmp(&other.path));
-    moved
+    renamed.sort_unstable_by(|(_, one), (_, other)| one.path.cmp(&other.path));
+    renamed
 }
 
 #[cfg(test)]
@@ -161,37 +161,37 @@ mod tests {
             let (bytes, secs, nanos) = (number().into(), number().into(), number());
             TimedEntry { path, bytes, mtime: Time { secs, nanos } }
         };
-        let moved = |gone: &[&str], come: &[&str], whole| {
+        let renamed = |gone: &[&str], come: &[&str], whole| {
             let read = |texts: &[&str]| texts.iter().map(|text| file(text)).collect::<Vec<_>>();
             let found = by_time(&read(gone), &read(come), whole);
             let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
             found.iter().map(|(a, b)| text(&a.path) + ">" + &text(&b.path)).collect::<Vec<_>>()
         };
         let none: [&str; 0] = [];
-        assert_eq!(moved(&["d/a 5 1 7"], &["e/b 5 1 7"], false), ["d/a>e/b"]);
-        assert_eq!(moved(&["a 5 1 7"], &["b 5 1 8"], false), none, "another time");
-        assert_eq!(moved(&["a 5 1 7"], &["b 5 1 0"], true), ["a>b"], "SFTP has whole seconds");
-        assert_eq!(moved(&["a 5 1 7"], &["b 6 1 7"], false), none, "another size");
-        assert_eq!(moved(&["a 0 1 7"], &["b 0 1 7"], false), none, "empty files are not matched");
+        assert_eq!(renamed(&["d/a 5 1 7"], &["e/b 5 1 7"], false), ["d/a>e/b"]);
+        assert_eq!(renamed(&["a 5 1 7"], &["b 5 1 8"], false), none, "another time");
+        assert_eq!(renamed(&["a 5 1 7"], &["b 5 1 0"], true), ["a>b"], "SFTP has whole seconds");
+        assert_eq!(renamed(&["a 5 1 7"], &["b 6 1 7"], false), none, "another size");
+        assert_eq!(renamed(&["a 0 1 7"], &["b 0 1 7"], false), none, "empty files are not matched");
         let gone = ["d/a 5 1 7", "d/b 5 1 7", "d/c 5 1 7"];
-        assert_eq!(moved(&gone, &["e/b 5 1 7", "e/a 5 1 7"], false), ["d/a>e/a", "d/b>e/b"]);
-        assert_eq!(moved(&gone, &["e/b 5 1 7", "e/x 5 1 7"], false), ["d/b>e/b"], "ambiguous");
+        assert_eq!(renamed(&gone, &["e/b 5 1 7", "e/a 5 1 7"], false), ["d/a>e/a", "d/b>e/b"]);
+        assert_eq!(renamed(&gone, &["e/b 5 1 7", "e/x 5 1 7"], false), ["d/b>e/b"], "ambiguous");
     }
 
     #[test]
     fn a_moved_entry_is_recognized_by_inode_then_by_content() {
-        let mut moves = RenameDetector::default();
+        let mut renames = RenameDetector::default();
         for gone in [loose("b", 1, "x"), loose("a", 2, "x"), loose("c", 3, ""), loose("d", 0, "")] {
-            assert_eq!(moves.add(0, gone), None);
+            assert_eq!(renames.add(0, gone), None);
         }
         for come in [loose("w", 9, "x"), loose("v", 1, "x"), loose("u", 8, "x"), loose("t", 0, "")]
         {
-            assert_eq!(moves.add(1, come), None);
+            assert_eq!(renames.add(1, come), None);
         }
-        let matched = moves.matched();
+        let matched = renames.matched();
         let text = |loose: &UnmatchedEntry| String::from_utf8(loose.path.clone()).unwrap();
-        let moved: Vec<_> = matched.moved.iter().map(|(a, b)| (text(a), text(b))).collect();
-        assert_eq!(moved, [("a".into(), "u".into()), ("b".into(), "v".into())]);
+        let renamed: Vec<_> = matched.renamed.iter().map(|(a, b)| (text(a), text(b))).collect();
+        assert_eq!(renamed, [("a".into(), "u".into()), ("b".into(), "v".into())]);
         assert_eq!(matched.removed.iter().map(text).collect::<Vec<_>>(), ["c", "d"]);
         assert_eq!(matched.added.iter().map(text).collect::<Vec<_>>(), ["t", "w"]);
     }

@@ -11,6 +11,7 @@ use crate::inspect::diff::diff;
 use crate::inspect::disk_usage::{Usage, measure_below};
 use crate::inspect::equality::{hash_of, same_content};
 use crate::repository::Repository;
+use crate::repository::records::report_file::report;
 use crate::snapshot::name::SnapshotName;
 
 /// How a span of snapshots begins.
@@ -116,6 +117,33 @@ pub fn versions(
         });
     }
     Ok(spans)
+}
+
+/// The path inside the base under which the base has the entry that is at `inside` in `snapshot`, if the report says that it
+/// was renamed, and the base.
+///
+/// # Errors
+/// A snapshot cannot be opened, or a path in it cannot be read.
+pub fn renamed_from(
+    repository: &Repository,
+    snapshot: &SnapshotName,
+    inside: &[u8],
+) -> Result<Option<(SnapshotName, Vec<u8>)>, LookError> {
+    let Some(report) = report(repository, snapshot) else { return Ok(None) };
+    let Some(base) = report.base.and_then(|base| SnapshotName::parse_any(base.as_bytes())) else {
+        return Ok(None);
+    };
+    let origins = report.renamed.iter().filter_map(|renamed| renamed.origin_of(inside));
+    for origin in origins {
+        // The base may be removed meanwhile.
+        let Ok(Some(before)) = sighting(repository, &base, &origin) else { continue };
+        let Some(now) = sighting(repository, snapshot, inside)? else { return Ok(None) };
+        let are_folders = [&before, &now].iter().all(|it| it.held.meta.kind == Kind::Folder);
+        if are_folders || same(&before, &now) {
+            return Ok(Some((base, origin)));
+        }
+    }
+    Ok(None)
 }
 
 fn sighting(

@@ -230,7 +230,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
                 self.state.report_unmounted(folder, entry.name);
                 let is_known =
                     planned.base.as_ref().is_some_and(|base| base.meta.kind == Kind::Folder);
-                if collects && !is_known && self.state.renames.has_room() {
+                if collects && !is_known && self.state.may_defer() {
                     new_folders.push(entry, beyond, confirmed);
                 } else {
                     asks |= confirmed.is_none();

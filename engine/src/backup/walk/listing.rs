@@ -211,6 +211,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
             }
             Err(error) => self.unlisted(folder, error)?,
         }
+        self.state.close_waiting(folder);
         self.settle(folder)
     }
 

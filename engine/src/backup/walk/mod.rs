@@ -62,8 +62,13 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         state.set.context.progress.begin_walk();
         let top = state.top(job.layout.top(), false)?;
         self.list(&top, state.later().then(|| state.queue.hold()), None)?;
-        self.work()?;
-        self.match_deferred()
+        let listed = self.work();
+        if state.halted() {
+            return listed;
+        }
+        // On a full disk the walk stores nothing more, but the new folders may have something to remove.
+        let matched = self.match_deferred();
+        listed.and(matched)
     }
 
     fn work(self: &Arc<Self>) -> Result<(), RunError> {

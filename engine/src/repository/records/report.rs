@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::entry::Time;
+use crate::entry::escape::unshown;
 use crate::monitor::event::Stuck;
 use crate::repository::records::coverage::Coverage;
 use crate::snapshot::host::Host;
@@ -231,6 +232,20 @@ pub struct RenamedPath {
     pub files: u64,
 }
 
+impl RenamedPath {
+    /// The path inside the base of the entry that is at `inside` in the snapshot, if this renaming explains it. For a
+    /// folder it may be wrong: not all that is in a renamed folder was renamed with it.
+    pub(crate) fn origin_of(&self, inside: &[u8]) -> Option<Vec<u8>> {
+        let (from, to) = (unshown(&self.from)?, unshown(&self.to)?);
+        let is_folder = [inside, b"/"].concat() == to;
+        if is_folder || to == inside {
+            return Some(from.strip_suffix(b"/").unwrap_or(&from).to_vec());
+        }
+        let below = inside.strip_prefix(&to[..]).filter(|_| to.ends_with(b"/"))?;
+        Some([&from, below].concat())
+    }
+}
+
 /// A source root that the job no longer lists, while snapshots still contain it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootDropped {
@@ -352,6 +367,20 @@ mod tests {
             let found = root(before, inode).is_replaced_by(7, now);
             assert_eq!(found, replaced, "{before} {inode:?} {now:?}");
         }
+    }
+
+    #[test]
+    fn a_renaming_explains_a_file_a_folder_and_what_is_in_it() {
+        let renamed = |from: &str, to: &str| {
+            let (from, to) = (from.to_owned(), to.to_owned());
+            RenamedPath { from, to, files: 1 }
+        };
+        let (file, folder) = (renamed("a\\x01", "b"), renamed("old/a/", "new/"));
+        assert_eq!(file.origin_of(b"b"), Some(b"a\x01".to_vec()));
+        assert_eq!(file.origin_of(b"b/c"), None);
+        assert_eq!(folder.origin_of(b"new"), Some(b"old/a".to_vec()));
+        assert_eq!(folder.origin_of(b"new/x/y"), Some(b"old/a/x/y".to_vec()));
+        assert_eq!(folder.origin_of(b"newer"), None);
     }
 
     fn any_report() -> impl Strategy<Value = Report> {

@@ -1,7 +1,7 @@
 //! What a walk collects and defers until it knows which files of the base are gone: those files, new and changed files of
 //! the source, and new folders.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -43,10 +43,19 @@ pub(crate) struct Deferred<F> {
     files: HashMap<usize, (Arc<WalkFolder<F>>, Vec<PendingEntry>)>,
     /// Subfolders, and their parent.
     pub(crate) folders: Vec<(Arc<WalkFolder<F>>, Waits)>,
+    /// The addresses of all folders that wait.
+    waiting: HashSet<usize>,
     bytes: usize,
 }
 
 impl<F> Deferred<F> {
+    /// Counts a folder that waits.
+    fn waits(&mut self, folder: &Arc<WalkFolder<F>>) {
+        if self.waiting.insert(Arc::as_ptr(folder).addr()) {
+            self.bytes += FOLDER + NAME * folder.count_seen();
+        }
+    }
+
     /// The files, grouped by their folder.
     pub(crate) fn files(
         &mut self,
@@ -57,7 +66,8 @@ impl<F> Deferred<F> {
 
 impl<F> Default for Deferred<F> {
     fn default() -> Self {
-        Self { files: HashMap::new(), folders: Vec::new(), bytes: 0 }
+        let waiting = HashSet::new();
+        Self { files: HashMap::new(), folders: Vec::new(), waiting, bytes: 0 }
     }
 }
 
@@ -84,7 +94,9 @@ impl<F> Renames<F> {
 
     /// Adds files of the folder `place` that are gone: name, size and modification time of each.
     pub(crate) fn add_gone(&self, place: &Arc<TreePath>, files: &[(CString, u64, Time)]) {
-        lock(&self.gone).add(place, files);
+        if !files.is_empty() {
+            lock(&self.gone).add(place, files);
+        }
     }
 
     /// Whether the memory allows to defer something in `folder`.
@@ -100,7 +112,7 @@ impl<F> Renames<F> {
         if let Some((_, files)) = deferred.files.get_mut(&address) {
             return files.push(file);
         }
-        deferred.bytes += FOLDER + NAME * folder.count_seen();
+        deferred.waits(folder);
         folder.expect(1);
         deferred.files.insert(address, (Arc::clone(folder), vec![file]));
     }
@@ -108,18 +120,21 @@ impl<F> Renames<F> {
     /// Defers subfolders, for which the folder waits already.
     pub(crate) fn defer_folders(&self, folder: &Arc<WalkFolder<F>>, waits: Waits) {
         let mut deferred = lock(&self.deferred);
-        deferred.bytes += FOLDER + NAME * folder.count_seen();
+        deferred.waits(folder);
         deferred.folders.push((Arc::clone(folder), waits));
     }
 
-    /// Ends the collection. Returns what was deferred, and how many files that are gone did not fit into the memory.
-    pub(crate) fn end_collection(&self) -> (Deferred<F>, u64) {
+    /// Ends the collection. Returns what was deferred.
+    pub(crate) fn end_collection(&self) -> Deferred<F> {
         self.collects.store(false, Ordering::Relaxed);
-        let index = std::mem::take(&mut *lock(&self.gone)).sorted();
-        let too_many = index.too_many();
         // A walk ends its collection once.
-        let _ = self.index.set(index);
-        (std::mem::take(&mut *lock(&self.deferred)), too_many)
+        let _ = self.index.set(std::mem::take(&mut *lock(&self.gone)).sorted());
+        std::mem::take(&mut *lock(&self.deferred))
+    }
+
+    /// Whether something in `folder` is deferred.
+    pub(crate) fn waits_for(&self, folder: &Arc<WalkFolder<F>>) -> bool {
+        lock(&self.deferred).waiting.contains(&Arc::as_ptr(folder).addr())
     }
 
     /// The open folder `number` of the base.

@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::backup::plan::planned::{Origin, OriginFolder, PendingEntry, Planned, Renamed};
 use crate::backup::plan::{Action, Verdict};
@@ -19,7 +20,6 @@ use crate::entry::{Kind, ListedEntry, Meta, Time};
 use crate::error::RunError;
 use crate::fs::dir::Dir;
 use crate::fs::lookup::find;
-use crate::monitor::event::Event;
 use crate::repository::records::report::RenamedPath;
 use crate::source::Source;
 use crate::threads::lock::lock;
@@ -85,7 +85,24 @@ impl<S: Source> WalkState<S> {
         self.renames.collects()
             && may_be_renamed(planned)
             && planned.entry.meta.size >= self.smallest()
-            && self.renames.has_room()
+            && self.may_defer()
+    }
+
+    /// Whether the memory allows to defer something, and for a source that answers later also the number of open folders:
+    /// to open a folder of it again takes round trips.
+    pub(crate) fn may_defer(&self) -> bool {
+        self.renames.has_room() && !(self.later() && self.has_many_open())
+    }
+
+    fn has_many_open(&self) -> bool {
+        self.open.load(Ordering::Relaxed) > self.set.most_open / 2
+    }
+
+    /// Closes a listed folder that waits for deferred files, so that others can be open.
+    pub(crate) fn close_waiting(&self, folder: &Arc<WalkFolder<S::Folder>>) {
+        if self.renames.collects() && self.has_many_open() && self.renames.waits_for(folder) {
+            folder.set_handles(None);
+        }
     }
 
     /// Looks for the files of the base that the new and changed files among `steps` were renamed from.
@@ -212,13 +229,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         if !self.state.renames.collects() {
             return Ok(());
         }
-        let (mut deferred, too_many) = self.state.renames.end_collection();
-        if too_many > 0 {
-            let what = format!(
-                "so many files are gone that {too_many} of them are not compared with the new files: what was renamed may be copied"
-            );
-            self.state.event(&Event::Aside { what });
-        }
+        let mut deferred = self.state.renames.end_collection();
         for (parent, waiting) in std::mem::take(&mut deferred.folders) {
             self.state.push_enter(WalkTask::EnterNext { parent, waiting, asks: true }, true);
         }
