@@ -64,11 +64,11 @@ fn every_kind_of_difference_is_found_between_two_snapshots() {
             "changed changed",
             "changed link",
             "metadata folder/mode",
-            "renamed copied and gone -> copy",
-            "renamed folder/deep/moved -> elsewhere/here",
             "removed gone",
             "removed odd \\xff\\x0a",
             "removed type",
+            "renamed copied and gone -> copy",
+            "renamed folder/deep/moved -> elsewhere/here",
         ]
     );
     let summary = done.objects().pop().unwrap();
@@ -141,10 +141,10 @@ fn the_files_of_a_folder_that_was_renamed_in_the_source_moved() {
         [
             "added new/",
             "added new/deep/",
-            "moved old/a -> new/a",
-            "moved old/deep/b -> new/deep/b",
-            "moved stays -> there",
             "removed old/",
+            "renamed old/a -> new/a",
+            "renamed old/deep/b -> new/deep/b",
+            "renamed stays -> there",
         ]
     );
     let summary = done.objects().pop().unwrap();
@@ -165,7 +165,7 @@ fn a_source_on_another_machine_is_compared_too() {
     let done = server.reached_by(look).expect(0);
     assert_eq!(
         lines(&done, &stage),
-        ["added later", "changed changed", "moved same -> folder/deep/same", "removed gone"]
+        ["added later", "changed changed", "removed gone", "renamed same -> folder/deep/same"]
     );
 }
 
