@@ -1,8 +1,5 @@
 //! Renamed files and folders are linked to the copy that the previous snapshot has under the old path.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-
 use fixtures::fingerprint::{Fingerprint, assert_untouched};
 use fixtures::judge::Judge;
 use fixtures::stage::Stage;
@@ -17,7 +14,7 @@ fn sample() -> Tree {
     let mut tree = Tree::new().folder("stays");
     for number in 0..6 {
         tree = tree.random_file(format!("photos/2023/large{number}"), LARGE, number).random_file(
-            &format!("photos/2023/small{number}"),
+            format!("photos/2023/small{number}"),
             700,
             100 + number,
         );
@@ -26,19 +23,6 @@ fn sample() -> Tree {
         .random_file("photos/deep/er/small", 500, 51)
         .random_file("alone", LARGE, 60)
         .random_file("stays/file", LARGE, 61)
-}
-
-fn inode(path: &Path) -> u64 {
-    std::fs::symlink_metadata(path)
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-        .ino()
-}
-
-/// The paths of `name` in the newest snapshot and of `before` in the one before.
-fn paths_of(stage: &Stage, before: &str, name: &str) -> [PathBuf; 2] {
-    let complete = stage.history().complete();
-    let [.., older, newer] = &complete[..] else { panic!("two snapshots: {complete:?}") };
-    [stage.inside(older).join(before), stage.inside(newer).join(name)]
 }
 
 /// Takes a snapshot, changes the source by `script`, takes another one, and checks both.
@@ -172,16 +156,12 @@ fn rotated_files_are_linked_to_the_copies_under_their_old_names() {
 fn two_files_of_the_source_never_become_one_inode() {
     // The copies have the size and time of the file, and in the source each is a file of its own.
     let stage = rename(&sample(), "cp -p alone one; cp -p alone two; rm alone");
-    let [_, one] = paths_of(&stage, "alone", "one");
-    let [_, two] = paths_of(&stage, "alone", "two");
-    assert_ne!(inode(&one), inode(&two));
+    assert_ne!(stage.inode("one"), stage.inode("two"));
     assert_eq!(stage.counts()["bytes_copied"], 0);
     // The other name of the same inode stays, and the new file is a file of its own.
     let tree = Tree::new().random_file("kept", LARGE, 1).hard_link("gone", "kept");
     let stage = rename(&tree, "cp -p kept new; rm gone");
-    let [_, kept] = paths_of(&stage, "kept", "kept");
-    let [_, new] = paths_of(&stage, "kept", "new");
-    assert_ne!(inode(&kept), inode(&new));
+    assert_ne!(stage.inode("kept"), stage.inode("new"));
 }
 
 #[test]
@@ -213,8 +193,10 @@ fn detection_has_a_smallest_size_and_can_be_turned_off() {
         stage.take();
         stage.sh("mv alone other");
         stage.run().set("rename-detection", value).expect(0);
-        let [older, newer] = paths_of(&stage, "alone", "other");
-        assert_eq!(inode(&older) == inode(&newer), renamed, "{value}");
+        match renamed {
+            true => stage.assert_linked_to("alone", "other"),
+            false => stage.assert_apart_from("alone", "other"),
+        }
         stage.assert_newest_is_source(Judge::plain());
     }
 }
