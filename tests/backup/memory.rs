@@ -72,6 +72,26 @@ fn inodes_with_names_outside_cost_no_more_than_a_bound_and_8_bytes_each() {
     assert_small(&stage, files, limit(files) + (16 << 10) + files * 16 / 1024);
 }
 
+/// The files that are gone and the deferred folders have a bound.
+#[test]
+fn whatever_was_renamed_costs_24_mib_on_top() {
+    let (_disk, stage) = need!(stage(20));
+    let files = files();
+    big_tree(&stage.source.join("tree"), files / 2, files / 80, 3);
+    flat_folder(&stage.source.join("flat"), files / 2);
+    stage.take();
+    let peaks = [("off", "mv tree wood; mv flat even"), ("0", "mv wood tree; mv even flat")];
+    let peaks = peaks.map(|(value, script)| {
+        stage.sh(script);
+        let done = stage.run().set("rename-detection", value).patience(1_800).expect(0);
+        println!("{files} renamed files, {value}: {} KiB, {:?}", done.peak_kib, done.took);
+        done.peak_kib
+    });
+    let renamed = stage.counts()["renamed"].as_u64().unwrap_or_default();
+    assert!(renamed > files.min(150_000) / 2, "{}", stage.counts());
+    assert!(peaks[1] < peaks[0] + (24 << 10), "{peaks:?}");
+}
+
 /// The limit for `files` files: at most [`LIMIT`], which would hide hundreds of bytes for each of few
 /// files. A small tree takes 25 to 40 MiB.
 fn limit(files: u64) -> u64 {

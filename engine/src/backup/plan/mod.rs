@@ -76,6 +76,15 @@ impl TimeRule {
         Self { granularity_ns: granularity_ns.max(base), base_may_be_cut }
     }
 
+    /// The most seconds by which two times that are equal within `window` differ.
+    pub(crate) fn slack(self, window: Window) -> i64 {
+        let grain = i64::from(self.granularity_ns / WHOLE_SECONDS);
+        match window {
+            Window::Seconds(most) => i64::from(most),
+            _ => grain,
+        }
+    }
+
     /// Whether two times are equal within `window`.
     pub(crate) fn same(self, source: Time, held: Time, is_base: bool, window: Window) -> bool {
         if let Window::Seconds(most) = window {

@@ -253,7 +253,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
             add(&self.state.set.context.progress.entries, batched.counts.entries);
         }
         self.state.renames.add_gone(&folder.place, &replaced);
-        self.state.match_renamed(handles.base.is_none(), &mut steps);
+        self.state.match_renamed(folder, handles.base.is_none(), &mut steps);
         self.apply(folder, &handles, source, &steps);
         if !new_folders.is_empty() {
             folder.expect(new_folders.len());

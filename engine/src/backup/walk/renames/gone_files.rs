@@ -1,5 +1,6 @@
 //! The files of the base that the source no longer has at their paths, and the search among them. Pure.
 
+use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,6 +26,16 @@ pub(crate) struct GoneFile {
     /// The number of its folder.
     pub(crate) folder: u32,
     name_at: u32,
+}
+
+/// A file of the source that is looked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) name: &'a CStr,
+    pub(crate) size: u64,
+    pub(crate) mtime: Time,
+    /// By how many seconds times that count as equal may differ.
+    pub(crate) slack: i64,
 }
 
 /// Collects files of the base that are gone.
@@ -114,26 +125,37 @@ impl GoneIndex {
         start..start + length
     }
 
-    /// The files with this `size` whose time `same_time` accepts, at most `most`: first the one of the folder
-    /// `preferred`, then those of the same last name.
+    /// At most `most` files with the `size` and time that `same_time` accepts: first the file of the same name in the folder
+    /// `preferred`, then files of the same name, then others. `same_time` accepts no time that is further than `slack`
+    /// seconds from `mtime`.
     pub(crate) fn alike(
         &self,
-        name: &CStr,
-        size: u64,
+        wanted: &Wanted<'_>,
         same_time: impl Fn(Time) -> bool,
         preferred: Option<u32>,
         most: usize,
     ) -> Vec<GoneFile> {
-        let range = Self::range(&self.by_size, &size, |at| self.file(at).size);
-        let range = &self.by_size[range];
-        let all = range.iter().take(MOST_ALIKE).map(|at| self.file(*at));
-        let mut alike: Vec<GoneFile> = all.filter(|file| same_time(file.mtime)).collect();
+        let Wanted { name, size, mtime, slack } = *wanted;
+        let is_alike = |file: &GoneFile| file.size == size && same_time(file.mtime);
+        let in_folder = preferred.and_then(|folder| self.in_folder(folder, name)).filter(is_alike);
+        // With nanoseconds, few files have the same time. In whole seconds there may be thousands, so only some are looked at.
+        let key = |at: u32| (self.file(at).size, self.file(at).mtime);
+        let same = Self::range(&self.by_size, &(size, mtime), key);
+        let start = (size, Time { secs: mtime.secs.saturating_sub(slack), nanos: 0 });
+        let start = self.by_size.partition_point(|at| key(*at) < start);
+        let end = (size, Time { secs: mtime.secs.saturating_add(slack), nanos: u32::MAX });
+        let near = self.by_size[start..].iter().take_while(|at| key(**at) <= end);
+        let all = self.by_size[same].iter().take(MOST_ALIKE).chain(near.take(MOST_ALIKE));
+        let all = all.map(|at| self.file(*at)).filter(is_alike);
+        let mut alike: Vec<GoneFile> = Vec::new();
         // The sort is stable: among equals, files that the walk found first come first.
-        alike.sort_by_key(|file| {
-            let is_other_name = self.name(*file) != name;
-            (is_other_name || Some(file.folder) != preferred, is_other_name)
-        });
-        alike.truncate(most);
+        let mut others: Vec<GoneFile> = all.collect();
+        others.sort_by_key(|file| self.name(*file) != name);
+        for file in in_folder.into_iter().chain(others) {
+            if alike.len() < most && !alike.contains(&file) {
+                alike.push(file);
+            }
+        }
         alike
     }
 
@@ -153,13 +175,16 @@ impl GoneIndex {
         }
     }
 
-    /// The folder that held at least half of `files` (last name and size), if there is one. Empty files do not count.
+    /// The folder that held at least half of `files` (last name, size and time), if there is one. Empty files do not count.
+    /// Among several, equal times decide, and then the last name `own` of the folder in which the files are now.
     pub(crate) fn folder_of<'a>(
         &self,
-        files: impl Iterator<Item = (&'a CStr, u64)>,
+        files: impl Iterator<Item = (&'a CStr, u64, Time)>,
+        own: &CStr,
     ) -> Option<u32> {
-        let (mut votes, mut count) = (std::collections::HashMap::<u32, usize>::new(), 0);
-        for (name, size) in files.filter(|(_, size)| *size > 0) {
+        // For each folder: files of equal name and size, and those of equal time among them.
+        let (mut votes, mut count) = (HashMap::<u32, (usize, usize)>::new(), 0);
+        for (name, size, mtime) in files.filter(|(_, size, _)| *size > 0) {
             count += 1;
             let range = Self::range(&self.by_name, &name, |at| self.name(self.file(at)));
             let range = &self.by_name[range];
@@ -167,11 +192,16 @@ impl GoneIndex {
             for at in range.iter().filter(|_| range.len() <= MOST_ALIKE) {
                 let file = self.file(*at);
                 if file.size == size {
-                    *votes.entry(file.folder).or_default() += 1;
+                    let (sizes, times) = votes.entry(file.folder).or_default();
+                    *sizes += 1;
+                    *times += usize::from(file.mtime == mtime);
                 }
             }
         }
-        let (folder, most) = votes.into_iter().max_by_key(|(folder, votes)| (*votes, !*folder))?;
+        let has_own_name = |folder: u32| self.folder(folder).name() == own;
+        let (folder, (most, _)) = votes
+            .into_iter()
+            .max_by_key(|(folder, votes)| (*votes, has_own_name(*folder), !*folder))?;
         (most * 2 >= count).then_some(folder)
     }
 }
@@ -204,7 +234,8 @@ mod tests {
     fn files_of_equal_size_and_time_are_found_those_of_the_same_name_first() {
         let index = index();
         let alike = |name: &CStr, size, secs, preferred, most| {
-            let found = index.alike(name, size, |mtime| mtime == time(secs), preferred, most);
+            let wanted = Wanted { name, size, mtime: time(secs), slack: 1 };
+            let found = index.alike(&wanted, |mtime| mtime == time(secs), preferred, most);
             shown(&index, &found)
         };
         assert_eq!(alike(c"x", 5, 1, None, 9), ["a/x", "b/x"]);
@@ -221,14 +252,41 @@ mod tests {
     }
 
     #[test]
+    fn among_thousands_of_equal_size_the_right_one_is_found_by_its_time_or_folder() {
+        let (top, mut gone) = (TreePath::top(None), GoneFiles::default());
+        for number in 0..3000_u32 {
+            let place = top.child(&CString::new(format!("f{number}")).unwrap(), None);
+            let mtime = Time { secs: 5, nanos: number };
+            gone.add(&place, &[(c"name".to_owned(), 7, mtime)]);
+        }
+        let index = gone.sorted();
+        let wanted = Wanted { name: c"x", size: 7, mtime: Time { secs: 5, nanos: 2900 }, slack: 2 };
+        let found = index.alike(&wanted, |mtime| mtime == wanted.mtime, None, 8);
+        assert_eq!(shown(&index, &found), ["f2900/name"]);
+        let wanted = Wanted { name: c"name", mtime: time(5), ..wanted };
+        let found = index.alike(&wanted, |mtime| mtime.secs == 5, Some(2950), 8);
+        assert_eq!((found.len(), &shown(&index, &found)[..1]), (8, &["f2950/name".to_owned()][..]));
+    }
+
+    #[test]
     fn a_folder_is_recognized_by_most_of_its_names_and_sizes() {
         let index = index();
-        let folder_of = |files: &[(&'static CStr, u64)]| index.folder_of(files.iter().copied());
-        assert_eq!(folder_of(&[(c"x", 5), (c"y", 5), (c"new", 1)]), Some(0));
-        assert_eq!(folder_of(&[(c"x", 5), (c"w", 9)]), Some(1));
-        assert_eq!(folder_of(&[(c"x", 4), (c"y", 4), (c"z", 7)]), None, "two of three changed");
-        assert_eq!(folder_of(&[(c"x", 0)]), None, "empty files do not count");
-        assert_eq!(folder_of(&[]), None);
+        let folder_of = |files: &[(&'static CStr, u64, i64)], own| {
+            let files = files.iter().map(|(name, size, secs)| (*name, *size, time(*secs)));
+            index.folder_of(files, own)
+        };
+        assert_eq!(folder_of(&[(c"x", 5, 1), (c"y", 5, 2), (c"new", 1, 1)], c"z"), Some(0));
+        assert_eq!(folder_of(&[(c"x", 5, 1), (c"w", 9, 1)], c"z"), Some(1));
+        let changed = [(c"x", 4, 1), (c"y", 4, 1), (c"z", 7, 1)];
+        assert_eq!(folder_of(&changed, c"z"), None, "two of three changed");
+        assert_eq!(folder_of(&[(c"x", 0, 1)], c"z"), None, "empty files do not count");
+        assert_eq!(folder_of(&[], c"z"), None);
+        // Both folders have this file.
+        let twice = [(c"x", 5, 1)];
+        assert_eq!(
+            [c"z", c"a", c"b"].map(|own| folder_of(&twice, own)),
+            [Some(0), Some(0), Some(1)]
+        );
     }
 
     #[test]
@@ -243,6 +301,9 @@ mod tests {
         assert!(gone.bytes() <= MOST_MEMORY && gone.bytes() > MOST_MEMORY / 2);
         let index = gone.sorted();
         assert!(index.by_size.len() < 100_000);
-        assert_eq!(index.folder_of(std::iter::once((files[7].0.as_c_str(), 1))), Some(0));
+        assert_eq!(
+            index.folder_of(std::iter::once((files[7].0.as_c_str(), 1, time(0))), c""),
+            Some(0)
+        );
     }
 }

@@ -11,7 +11,7 @@ use crate::backup::walk::Walk;
 use crate::backup::walk::folder::WalkFolder;
 use crate::backup::walk::folder::subfolders::Subfolders;
 use crate::backup::walk::plan_sink::PlanSink;
-use crate::backup::walk::renames::gone_files::{GoneFile, GoneIndex};
+use crate::backup::walk::renames::gone_files::{GoneFile, GoneIndex, Wanted};
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::task::WalkTask;
 use crate::entry::overlay::SidecarRecords;
@@ -37,7 +37,7 @@ impl<S: Source> WalkState<S> {
         self.set.rename_from.unwrap_or(u64::MAX)
     }
 
-    /// Collects a file `name` of the base that is gone from `folder`, with all files in it if it is a folder.
+    /// Looks at the entry `name` of the base, which is gone, and adds it to `files` if it is a file with content.
     pub(crate) fn look_at_gone(
         &self,
         base: &Dir,
@@ -106,12 +106,18 @@ impl<S: Source> WalkState<S> {
     }
 
     /// Looks for the files of the base that the new and changed files among `steps` were renamed from.
-    pub(crate) fn match_renamed(&self, is_new_folder: bool, steps: &mut [Planned<'_>]) {
+    pub(crate) fn match_renamed(
+        &self,
+        folder: &WalkFolder<S::Folder>,
+        is_new_folder: bool,
+        steps: &mut [Planned<'_>],
+    ) {
         let Some(index) = self.renames.index() else { return };
         let is_file = |planned: &&Planned<'_>| planned.entry.meta.kind == Kind::File;
         let of_folder = is_new_folder.then(|| {
-            let files = steps.iter().filter(is_file);
-            index.folder_of(files.map(|planned| (planned.entry.name, planned.entry.meta.size)))
+            let files = steps.iter().filter(is_file).map(|planned| planned.entry);
+            let files = files.map(|entry| (entry.name, entry.meta.size, entry.meta.mtime));
+            index.folder_of(files, folder.place.name())
         });
         let of_folder = of_folder.flatten();
         for planned in steps.iter_mut().filter(|planned| may_be_renamed(planned)) {
@@ -133,7 +139,9 @@ impl<S: Source> WalkState<S> {
         let same_time = |mtime| rules.time.same(meta.mtime, mtime, true, rules.keep.window);
         let in_folder = of_folder.and_then(|folder| index.in_folder(folder, name));
         let mut alike = if meta.size >= self.smallest() {
-            index.alike(name, meta.size, same_time, of_folder, CANDIDATES)
+            let slack = rules.time.slack(rules.keep.window);
+            let wanted = Wanted { name, size: meta.size, mtime: meta.mtime, slack };
+            index.alike(&wanted, same_time, of_folder, CANDIDATES)
         } else {
             let same = |file: &GoneFile| file.size == meta.size && same_time(file.mtime);
             in_folder.filter(same).into_iter().collect()
@@ -249,7 +257,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         match handles.source() {
             Ok(source) => {
                 let mut steps: Vec<_> = items.iter().map(PendingEntry::planned).collect();
-                self.state.match_renamed(false, &mut steps);
+                self.state.match_renamed(folder, false, &mut steps);
                 self.apply(folder, &handles, source, &steps);
             }
             // The handle was closed meanwhile, and the folder cannot be opened again.
