@@ -2,6 +2,7 @@
 
 use fixtures::fingerprint::{Fingerprint, assert_untouched};
 use fixtures::judge::Judge;
+use fixtures::need;
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
 
@@ -162,6 +163,56 @@ fn two_files_of_the_source_never_become_one_inode() {
     let tree = Tree::new().random_file("kept", LARGE, 1).hard_link("gone", "kept");
     let stage = rename(&tree, "cp -p kept new; rm gone");
     assert_ne!(stage.inode("kept"), stage.inode("new"));
+}
+
+#[test]
+fn many_files_of_one_size_are_found_in_a_renamed_folder_and_alone() {
+    let mut tree = Tree::new().folder("into");
+    for number in 0..1500 {
+        tree = tree.random_file(format!("bands/{number}"), 4096, number);
+    }
+    let stage = Stage::with(BIN, &tree);
+    stage.take();
+    stage.sh("mv bands segments");
+    stage.take();
+    assert_eq!(stage.counts()["renamed"], 1500);
+    stage.sh("mv segments/* into");
+    stage.take();
+    assert_eq!(stage.counts()["renamed"], 1500);
+    stage.assert_newest_is_source(Judge::plain());
+}
+
+#[test]
+fn few_open_files_are_enough() {
+    let mut tree = Tree::new().folder("all");
+    for number in 0..600 {
+        tree = tree.random_file(format!("{}/{number}", number % 100), 3000, number).random_file(
+            format!("deep{}/{}/file", number % 20, number),
+            2000,
+            1000 + number,
+        );
+    }
+    let stage = Stage::with(BIN, &tree);
+    stage.take();
+    stage.sh("mv [0-9]*/* all; for f in deep*/*/file; do echo more >>$f; done");
+    stage.run().limited("-n 200").expect(0);
+    assert_eq!(stage.counts()["renamed"], 600);
+    stage.assert_newest_is_source(Judge::plain());
+}
+
+#[test]
+fn a_name_that_could_not_be_read_at_first_does_not_become_one_with_a_renamed_file() {
+    need!(need::root());
+    let tree = Tree::new().random_file("a/f", LARGE, 1).hard_link("b/g", "a/f").folder("c");
+    let stage = Stage::with(BIN, &tree);
+    let run = || stage.run_as(1234);
+    stage.sh("chown -R 1234 .");
+    run().expect(0);
+    // The folder cannot be listed, and its content is carried forward at the end.
+    stage.sh("cp -p b/g c/g; rm b/g; chmod 0 a");
+    run().expect(3);
+    assert_eq!(stage.counts()["renamed"], 1);
+    assert_ne!(stage.inode("a/f"), stage.inode("c/g"));
 }
 
 #[test]

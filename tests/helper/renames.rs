@@ -101,3 +101,22 @@ fn over_sftp_parts_of_a_renamed_file_are_compared() {
     line.stage.assert_newest_is_source(Judge::sftp());
     assert_eq!(line.stage.counts()["renamed"], 0);
 }
+
+#[test]
+fn over_sftp_parts_prove_nothing_where_every_byte_has_to_be_read() {
+    need!(need::root());
+    let change = "mkdir new; cp -p disk new/disk
+        printf changed | dd of=new/disk bs=1 seek=4000000 conv=notrunc status=none; touch -r disk new/disk; rm disk";
+    // A change of 7 bytes is in no random part, unless by a chance of one in forty.
+    let line = need!(Line::start());
+    Tree::new().random_file("disk", 8 << 20, 1).build(&line.stage.source);
+    let run = line.run().env("REMOTE_HELPER", "off").rsync(&["--checksum"]);
+    assert!(more_bytes(&line, &run, change) > 0);
+    line.stage.assert_newest_is_source(Judge::sftp());
+    // Another user's file, which that user alone could read.
+    let line = need!(Line::start());
+    Tree::new().random_file("disk", 8 << 20, 1).mode(0o600).owner(1, 1).build(&line.stage.source);
+    let run = line.run().env("REMOTE_HELPER", "off");
+    assert!(more_bytes(&line, &run, &format!("{change}; chown 2 new/disk")) > 8 << 20);
+    line.stage.assert_newest_is_source(Judge::sftp());
+}

@@ -176,6 +176,7 @@ fn nothing_yet(
     });
     WalkSetting {
         damaged: HashSet::new(),
+        damaged_inodes: HashSet::new(),
         rules: CompareRules { keep: job.keep, time: TimeRule::new(granularity_ns, None) },
         trust,
         base: nothing(),

@@ -134,9 +134,8 @@ impl ContentPart {
     /// The same, without the bytes of content.
     pub(crate) fn around(&self) -> usize {
         match self {
-            Self::Data(..) | Self::Bytes(..) | Self::Hole(..) => PART,
-            Self::Begin(..) | Self::OfBase(..) | Self::Hashed(..) | Self::Same(..) => 0,
-            Self::FileEnd(..) => 0,
+            Self::Data(..) | Self::Bytes(..) | Self::Hole(..) | Self::Same(..) => PART,
+            Self::Begin(..) | Self::OfBase(..) | Self::Hashed(..) | Self::FileEnd(..) => 0,
         }
     }
 }

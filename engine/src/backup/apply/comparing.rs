@@ -18,7 +18,8 @@ use crate::source::{ContentProof, Source};
 
 /// The hash so far of a file that is being compared.
 pub(crate) struct Comparing {
-    hasher: Digest,
+    /// `None` until the first content arrives: a source may send only a proof.
+    hasher: Option<Digest>,
     method: Method,
     length: u64,
     /// The proof that the source sent instead of the content.
@@ -29,22 +30,26 @@ impl Comparing {
     /// Starts to compare a file with the metadata `meta`.
     pub(crate) fn new(meta: &Meta) -> Self {
         let method = Method::of(meta);
-        Self { hasher: method.begin(), method, length: 0, proof: None }
+        Self { hasher: None, method, length: 0, proof: None }
     }
 
     pub(crate) fn method(&self) -> Method {
         self.method
     }
 
+    fn hasher(&mut self) -> &mut Digest {
+        self.hasher.get_or_insert_with(|| self.method.begin())
+    }
+
     pub(crate) fn data(&mut self, bytes: &[u8]) {
-        self.hasher.update(bytes);
+        self.hasher().update(bytes);
         self.length += bytes.len() as u64;
     }
 
     /// Hashes a hole as zeros. Returns `false` when `stop` returned true.
     pub(crate) fn hole(&mut self, length: u64, stop: &dyn Fn() -> bool) -> bool {
         self.length += length;
-        self.hasher.zeros(length, stop)
+        self.hasher().zeros(length, stop)
     }
 
     /// Records that a file of `length` bytes was not sent because of `proof`.
@@ -59,7 +64,7 @@ impl Comparing {
 
     /// The hash of the content that arrived.
     pub(crate) fn hash(&self) -> blake3::Hash {
-        self.hasher.finish()
+        self.hasher.as_ref().map_or_else(|| self.method.begin().finish(), Digest::finish)
     }
 
     /// What shows the content of the file.

@@ -167,6 +167,18 @@ impl<S: Source> SnapshotWriter<S> {
             }
         }
         let record = folder.base_records.get(name);
+        let id = held.as_ref().and_then(|held| held.meta.id);
+        if planned.entry.meta.kind == Kind::File && id.is_some_and(|id| self.is_renamed_from(id)) {
+            // Another name of the inode left the source, and another file was found to have its content.
+            return self.copy_locally(
+                folder,
+                handles,
+                (base, name),
+                planned.entry,
+                !folder.fresh,
+                done,
+            );
+        }
         let from = LinkedFrom { dir: base, name, held: held.as_ref(), record };
         self.link_to(folder, handles, planned.entry, &from, done)
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::backup::apply::link::LinkedFrom;
 use crate::backup::apply::snapshot_writer::SnapshotWriter;
@@ -9,8 +10,9 @@ use crate::backup::plan::planned::{Origin, PendingEntry};
 use crate::backup::plan::{Verdict, verdict_of};
 use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::state::tally::Batched;
-use crate::entry::ListedEntry;
 use crate::entry::digest::Method;
+use crate::entry::{FileId, ListedEntry};
+use crate::fs::dir::Dir;
 use crate::source::{BaseFile, ContentProof, Source};
 use crate::threads::lock::lock;
 
@@ -27,12 +29,13 @@ impl<S: Source> SnapshotWriter<S> {
     ) -> io::Result<bool> {
         let Some((origin, hash)) = self.proven(origins, method, proof) else { return Ok(false) };
         let (entry, over) = (ListedEntry::from(&item.entry), !folder.fresh);
-        let from = (&origin.folder.dir, origin.name.as_c_str());
+        let Ok(dir) = origin.folder() else { return Ok(false) };
+        let from = (&*dir, origin.name.as_c_str());
         folder.changes.alter();
         let verdict = verdict_of(entry, &origin.held, &self.walk.set.rules);
         let stored = match verdict {
-            Verdict::Same if self.may_link_to(origin)? => {
-                let (held, record) = (Some(&origin.held), origin.record());
+            Verdict::Same if self.may_link_to(origin, &dir) => {
+                let (held, record) = (Some(&origin.held), origin.record.as_ref());
                 let from = LinkedFrom { dir: from.0, name: from.1, held, record };
                 self.link_to(folder, handles, entry, &from, done)?
             }
@@ -55,7 +58,11 @@ impl<S: Source> SnapshotWriter<S> {
         method: Method,
         proof: ContentProof,
     ) -> Option<(&'a Origin, blake3::Hash)> {
-        origins.iter().find_map(|origin| {
+        // One that no file was renamed from yet can be linked.
+        let mut origins: Vec<_> = origins.iter().collect();
+        origins
+            .sort_by_key(|origin| origin.held.meta.id.is_some_and(|id| self.is_renamed_from(id)));
+        origins.into_iter().find_map(|origin| {
             // A file that cannot be read proves nothing.
             let hash = origin.open().and_then(|file| self.hash_of(&file, method)).ok()?;
             let is_equal = match proof {
@@ -66,14 +73,19 @@ impl<S: Source> SnapshotWriter<S> {
         })
     }
 
+    /// Whether a file under another path was linked to the base's inode `id`.
+    pub(crate) fn is_renamed_from(&self, id: FileId) -> bool {
+        self.has_renamed.load(Ordering::Relaxed) && lock(&self.renamed_from).contains(&id.ino)
+    }
+
     /// Whether the snapshot has no other name of the origin's inode. In the source they are two files, and `restore` would
     /// make them one. A link changes the time of the last change of an inode (link(2)).
-    fn may_link_to(&self, origin: &Origin) -> io::Result<bool> {
-        let meta = origin.folder.dir.stat(&origin.name)?;
-        let Some(id) = meta.id.filter(|id| Some(*id) == origin.held.meta.id) else {
-            return Ok(false);
-        };
+    fn may_link_to(&self, origin: &Origin, dir: &Dir) -> bool {
+        // A copy of a file that is gone fails, and then the run reads the source.
+        let Ok(meta) = dir.stat(&origin.name) else { return false };
+        let Some(id) = meta.id.filter(|id| Some(*id) == origin.held.meta.id) else { return false };
         let is_unlinked = self.links_since.is_some_and(|since| meta.ctime < since);
-        Ok(lock(&self.renamed_from).insert(id) && is_unlinked)
+        self.has_renamed.store(true, Ordering::Relaxed);
+        lock(&self.renamed_from).insert(id.ino) && is_unlinked
     }
 }

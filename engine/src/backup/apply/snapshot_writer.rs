@@ -65,8 +65,9 @@ pub(crate) struct SnapshotWriter<S: Source> {
     /// The time of the destination since which an inode of the base may have got another name in this snapshot; `None` if it
     /// is not known.
     pub(crate) links_since: Option<Time>,
-    /// The inodes of the base that files were renamed from.
-    pub(crate) renamed_from: Mutex<HashSet<FileId>>,
+    /// The numbers of the base's inodes that files were renamed from, and whether there are any.
+    pub(crate) renamed_from: Mutex<HashSet<u64>>,
+    pub(crate) has_renamed: AtomicBool,
     /// The entries that were reported because they are stored under other names: a hash of each path.
     pub(crate) reported_names: Mutex<HashSet<u64>>,
 }
@@ -137,6 +138,7 @@ impl<S: Source> SnapshotWriter<S> {
             written: AtomicU64::new(0),
             links_since,
             renamed_from: Mutex::default(),
+            has_renamed: AtomicBool::new(false),
             reported_names: Mutex::default(),
         }
     }

@@ -114,10 +114,10 @@ impl<S: Source> FileReceiver<S> {
 
     /// The partial file that an interrupted run left, if this run can resume it.
     fn take_up(&self, index: usize) -> Option<Writing> {
-        let PendingEntry { entry, here: left, base, .. } = &self.items[index];
+        let PendingEntry { entry, here: left, .. } = &self.items[index];
         let left = left.as_ref()?;
         // A file that changed in the same clock tick in which it was read could become a mixture of two versions.
-        let since = self.walk.read_by(left, base.as_ref())?;
+        let since = self.walk.read_by(left)?;
         if may_have_changed(&entry.meta, since, self.walk.keep().ctime) {
             return None;
         }

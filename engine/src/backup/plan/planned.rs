@@ -1,50 +1,87 @@
 //! An entry with its plan, and the files of the base that it may have been renamed from.
 
+use std::collections::VecDeque;
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::backup::plan::{Action, Step};
-use crate::entry::overlay::{SidecarRecord, SidecarRecords};
+use crate::entry::overlay::SidecarRecord;
 use crate::entry::preserve::Preserve;
 use crate::entry::stored::StoredEntry;
 use crate::entry::tree_path::TreePath;
 use crate::entry::{Entry, FileId, Kind, ListedEntry};
 use crate::fs::dir::Dir;
 use crate::source::BaseFile;
+use crate::threads::lock::lock;
 
-/// A folder of the base, open, from which files were renamed.
+/// The most folders of the base that stay open because files were renamed from them.
+const MOST_OPEN: usize = 16;
+
+/// Opens the folders of the base from which files were renamed, and keeps a few of them open.
 #[derive(Debug)]
-pub(crate) struct OriginFolder {
-    pub(crate) dir: Dir,
-    pub(crate) place: Arc<TreePath>,
-    pub(crate) records: SidecarRecords,
+pub(crate) struct OriginFolders {
+    top: Dir,
+    open: Mutex<VecDeque<(Arc<TreePath>, Arc<Dir>)>>,
+}
+
+impl OriginFolders {
+    /// The folders below `top`, the top folder of the base.
+    pub(crate) fn new(top: Dir) -> Self {
+        Self { top, open: Mutex::default() }
+    }
+
+    /// Opens the folder at `place`, one name at a time.
+    ///
+    /// # Errors
+    /// Those of `openat(2)`.
+    pub(crate) fn open(&self, place: &Arc<TreePath>) -> io::Result<Arc<Dir>> {
+        let is_this = |(other, _): &&(Arc<TreePath>, Arc<Dir>)| Arc::ptr_eq(other, place);
+        if let Some((_, dir)) = lock(&self.open).iter().find(is_this) {
+            return Ok(Arc::clone(dir));
+        }
+        let top = self.top.try_clone()?;
+        let mut chain = place.chain().into_iter().skip(1);
+        let dir = Arc::new(chain.try_fold(top, |dir, place| dir.child_if_here(place.name()))?);
+        let mut open = lock(&self.open);
+        if open.len() >= MOST_OPEN {
+            open.pop_front();
+        }
+        open.push_back((Arc::clone(place), Arc::clone(&dir)));
+        Ok(dir)
+    }
 }
 
 /// A file of the base that the source no longer has under this path.
 #[derive(Debug)]
 pub(crate) struct Origin {
-    pub(crate) folder: Arc<OriginFolder>,
+    pub(crate) folders: Arc<OriginFolders>,
+    pub(crate) place: Arc<TreePath>,
     pub(crate) name: CString,
     pub(crate) held: StoredEntry,
+    /// What the sidecar of the base holds of it.
+    pub(crate) record: Option<SidecarRecord>,
 }
 
 impl Origin {
     /// The path inside the base.
     pub(crate) fn path(&self) -> Vec<u8> {
-        self.folder.place.inside_of(&self.name)
+        self.place.inside_of(&self.name)
     }
 
-    /// What the sidecar of the base holds of it.
-    pub(crate) fn record(&self) -> Option<&SidecarRecord> {
-        self.folder.records.get(&self.name)
+    /// Its folder.
+    ///
+    /// # Errors
+    /// Those of `openat(2)`.
+    pub(crate) fn folder(&self) -> io::Result<Arc<Dir>> {
+        self.folders.open(&self.place)
     }
 }
 
 impl BaseFile for Origin {
     fn open(&self) -> io::Result<File> {
-        self.folder.dir.open_file(&self.name)
+        self.folder()?.open_file(&self.name)
     }
 }
 

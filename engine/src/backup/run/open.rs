@@ -140,7 +140,12 @@ pub(crate) fn new_writer<S: Source>(
     let walk = WalkState::new(Arc::clone(source), set);
     // The clock is read before the first link. An interrupted run has linked since it began.
     let links_since = *attempt.links_since.get_or_init(|| match names.resumed {
-        true => Some(named_after(&names.incomplete)),
+        _ if !checkpoints.stamps() => None,
+        true => {
+            let first = checkpoints.begins().first().map(|begin| begin.destination);
+            let named = named_after(&names.incomplete);
+            Some(first.map_or(named, |first| first.min(named)))
+        }
         false => checkpoints.clock().ok(),
     });
     let writer =

@@ -112,6 +112,9 @@ impl<S: Source> WalkState<S> {
             here = here.filter(|here| here.meta.id != damaged.meta.id);
             self.heals(folder, entry, damaged);
         }
+        // An interrupted run may have linked a file to another path before its damage was known.
+        here = here
+            .filter(|here| here.meta.id.is_none_or(|id| !self.set.damaged_inodes.contains(&id)));
         let trust = self.set.trust;
         let here_durable = here.as_ref().is_none_or(|here| trust.covers(here, base.as_ref()));
         // After a failed sync, the page cache may differ from the disk, so a matching hash proves nothing.
@@ -121,7 +124,7 @@ impl<S: Source> WalkState<S> {
             here: here.as_ref().filter(|_| !worthless),
             here_durable,
             base_since: self.set.base_since,
-            here_since: here.as_ref().and_then(|here| self.read_by(here, base.as_ref())),
+            here_since: here.as_ref().and_then(|here| self.read_by(here)),
         };
         let mut step = plan(entry, known, &self.set.rules);
         if damaged.is_some() {
@@ -131,8 +134,9 @@ impl<S: Source> WalkState<S> {
     }
 
     /// The earliest timestamp of a change to the source's file that the copy `here` in the incomplete snapshot may lack.
-    pub(crate) fn read_by(&self, here: &StoredEntry, base: Option<&StoredEntry>) -> Option<Time> {
-        let shared = here.meta.links > 1 && base.is_none_or(|base| base.meta.id == here.meta.id);
+    pub(crate) fn read_by(&self, here: &StoredEntry) -> Option<Time> {
+        // A file that was renamed shares its inode with the base under another path.
+        let shared = here.meta.links > 1;
         self.set.begins.of(here.meta.ctime, shared)
     }
 
@@ -185,7 +189,8 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         let handles = self.state.handles(folder)?;
         let mut steps = Vec::new();
         let (mut enter, mut asks) = (Subfolders::default(), false);
-        let (mut new_folders, mut replaced) = (Subfolders::default(), Vec::new());
+        let mut new_folders = Subfolders::default();
+        let mut replaced = self.state.renames.gone_from(&folder.place);
         let collects = self.state.renames.collects();
         let mut batched = Batched::default();
         let mut judging = folder.scope().map(|scope| scope.judging());
@@ -252,22 +257,23 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
             self.state.tally.add(&batched, folder.area);
             add(&self.state.set.context.progress.entries, batched.counts.entries);
         }
-        self.state.renames.add_gone(&folder.place, &replaced);
+        drop(replaced);
         self.state.match_renamed(folder, handles.base.is_none(), &mut steps);
         self.apply(folder, &handles, source, &steps);
-        if !new_folders.is_empty() {
-            folder.expect(new_folders.len());
-            self.state.waiting.fetch_add(new_folders.len(), Ordering::Relaxed);
-            self.state.defer_folders(folder, new_folders);
-        }
-        if enter.is_empty() {
+        let more = new_folders.len() + enter.len();
+        if more == 0 {
             return Ok(());
         }
-        folder.expect(enter.len());
-        let waiting = enter.len() + self.state.waiting.fetch_add(enter.len(), Ordering::Relaxed);
+        folder.expect(more);
+        let waiting = more + self.state.waiting.fetch_add(more, Ordering::Relaxed);
+        if !new_folders.is_empty() {
+            self.state.defer_folders(folder, new_folders);
+        }
         let parent = Arc::clone(folder);
-        let enter = self.state.overflow.keep(enter, || self.state.file_for_overflow());
-        self.state.push_enter(WalkTask::EnterNext { parent, waiting: enter, asks }, asks);
+        if !enter.is_empty() {
+            let enter = self.state.overflow.keep(enter, || self.state.file_for_overflow());
+            self.state.push_enter(WalkTask::EnterNext { parent, waiting: enter, asks }, asks);
+        }
         if self.state.later() && waiting > WAITING {
             Err(RunError::Endless { waiting })
         } else {

@@ -9,6 +9,7 @@ use crate::backup::walk::Walk;
 use crate::backup::walk::folder::WalkFolder;
 use crate::backup::walk::known::{BaseNamesLeft, Compared, Confirmation, ConfirmedFolder};
 use crate::backup::walk::plan_sink::PlanSink;
+use crate::backup::walk::renames::deferred::GoneFromFolder;
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::tally::Batched;
 use crate::backup::walk::state::task::{Arrival, WalkTask};
@@ -211,6 +212,9 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
             }
             Err(error) => self.unlisted(folder, error)?,
         }
+        if self.state.renames.collects() {
+            self.state.renames.listed(folder);
+        }
         self.state.close_waiting(folder);
         self.settle(folder)
     }
@@ -275,7 +279,9 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         let base = handles.base.as_ref().filter(|_| others == BaseNamesLeft::Possible);
         if let Some(base) = base.and_then(|dir| dir.try_clone().ok()) {
             let base = Arc::new(base);
-            let (mut batched, mut gone) = (Batched::default(), Vec::new());
+            let mut batched = Batched::default();
+            let mut gone =
+                self.state.renames.collects().then(|| self.state.renames.gone_from(&folder.place));
             let mut judging = folder.scope().map(|scope| scope.judging());
             let mut left_out = |name: &CStr, is_folder| {
                 let judge =
@@ -321,19 +327,15 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
                         });
                     } else {
                         batched.root.before += 1;
-                        if self.state.renames.collects() {
-                            self.state.look_at_gone(
-                                &base,
-                                &folder.base_records,
-                                entry.name,
-                                &mut gone,
-                            );
-                        }
+                        let records = &folder.base_records;
+                        let look = |it: &mut GoneFromFolder<'_>| {
+                            self.state.look_at_gone(&base, records, entry.name, it)
+                        };
+                        gone.take_if(|it| !look(it));
                     }
                 }
                 ControlFlow::Continue(())
             });
-            self.state.renames.add_gone(&folder.place, &gone);
             self.state.tally.add(&batched, folder.area);
         }
         if folder.fresh {

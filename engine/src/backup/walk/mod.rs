@@ -68,7 +68,8 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         }
         // On a full disk the walk stores nothing more, but the new folders may have something to remove.
         let matched = self.match_deferred();
-        listed.and(matched)
+        // The first error that is not about space says more.
+        matched.and(listed)
     }
 
     fn work(self: &Arc<Self>) -> Result<(), RunError> {

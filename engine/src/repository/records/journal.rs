@@ -76,6 +76,11 @@ impl Checkpoints {
         Self { dir, file, destination, sync, whole, stamps, failed, journal }
     }
 
+    /// Whether the destination's change times can be trusted.
+    pub(crate) fn stamps(&self) -> bool {
+        self.stamps
+    }
+
     /// Whether one call can sync the whole file system.
     pub(crate) fn whole(&self) -> bool {
         self.whole

@@ -36,6 +36,8 @@ pub(crate) struct FileFetch {
     pub(crate) after: Option<Meta>,
     /// The far end cannot divide it into ranges.
     undivided: bool,
+    /// The hash that was asked for has arrived.
+    hashed: bool,
 }
 
 /// The state of a file that is built from the base.
@@ -59,8 +61,8 @@ impl FileFetch {
         let is_delta = deltas && has_older && SIZES.contains(&wanted.entry.meta.size);
         let delta = is_delta.then(DeltaState::default);
         let folder = Arc::clone(folder);
-        let (asked, ranges, after, undivided) = (None, None, None, false);
-        Self { request, index, folder, wanted, asked, delta, ranges, after, undivided }
+        let (asked, ranges, after, undivided, hashed) = (None, None, None, false, false);
+        Self { request, index, folder, wanted, asked, delta, ranges, after, undivided, hashed }
     }
 
     /// Whether it is large enough to be fetched in ranges. A file that has changed is read with one handle, so that
@@ -82,6 +84,17 @@ impl FileFetch {
         (self.wanted.base, self.asked) = (None, None);
     }
 
+    /// Records that the hash arrived.
+    ///
+    /// # Errors
+    /// It arrived before.
+    pub(crate) fn has_hash(&mut self) -> Result<(), Violation> {
+        match std::mem::replace(&mut self.hashed, true) {
+            true => Err(Violation("two hashes of a file")),
+            false => Ok(()),
+        }
+    }
+
     /// The message that requests the hash.
     pub(crate) fn hash_request(&self) -> Request<'static> {
         Request::Hash { folder: self.folder.number, file: (&self.wanted).into() }
@@ -94,8 +107,7 @@ impl FileFetch {
 
     /// The connection with all requests is lost. Returns whether something of the file is still wanted.
     pub(crate) fn forget_requests(&mut self) -> bool {
-        self.asked = None;
-        self.after = None;
+        (self.asked, self.after, self.hashed) = (None, None, false);
         !self.ranges.take().is_some_and(|ranges| ranges.has_ended())
     }
 

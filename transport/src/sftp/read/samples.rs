@@ -45,7 +45,8 @@ pub(crate) fn sampled(
                     let from = random_below(wanted.entry.meta.size - LENGTH + 1, number);
                     let part = Wanted { from, ..wanted.clone() };
                     parts.push(Part { wanted: part, length: Some(LENGTH) });
-                    places.push(Place::Sample { file: compared.len(), at: from });
+                    let end = from + LENGTH;
+                    places.push(Place::Sample { file: compared.len(), at: from, end });
                 }
                 compared.push(Compared {
                     index,
@@ -76,8 +77,8 @@ fn random_below(limit: u64, seed: u64) -> u64 {
 enum Place {
     /// A whole file: its index in the request of the engine.
     File(usize),
-    /// A part of one of the files that are compared, and how far it arrived.
-    Sample { file: usize, at: u64 },
+    /// A part of one of the files that are compared, how far it arrived, and its end.
+    Sample { file: usize, at: u64, end: u64 },
 }
 
 /// A file that is compared.
@@ -136,6 +137,8 @@ impl Samples {
         if file.outstanding > 0 {
             return;
         }
+        // Many files of a request wait for its end.
+        file.file = None;
         let listed = &file.wanted.entry.meta;
         match file.after.take() {
             Some(Ok(after)) if same_version(listed, &after) && !file.is_equal => {}
@@ -156,7 +159,7 @@ impl ContentSink for Samples {
     fn data(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<()> {
         match &mut self.places[index] {
             Place::File(index) => self.sink.data(*index, bytes),
-            Place::Sample { file, at } => {
+            Place::Sample { file, at, .. } => {
                 let from = std::mem::replace(at, *at + bytes.len() as u64);
                 self.compared[*file].compare(from, bytes)
             }
@@ -166,7 +169,7 @@ impl ContentSink for Samples {
     fn hole(&mut self, index: usize, length: u64) -> ControlFlow<()> {
         match &mut self.places[index] {
             Place::File(index) => self.sink.hole(*index, length),
-            Place::Sample { file, at } => {
+            Place::Sample { file, at, .. } => {
                 let from = std::mem::replace(at, *at + length);
                 // A part is not longer than the length that was requested.
                 let zeros = vec![0; usize::try_from(length.min(LENGTH)).unwrap_or_default()];
@@ -187,7 +190,9 @@ impl ContentSink for Samples {
     fn file_end(&mut self, index: usize, after: Result<Meta, SourceError>) {
         match self.places[index] {
             Place::File(index) => self.sink.file_end(index, after),
-            Place::Sample { file, .. } => {
+            Place::Sample { file, at, end } => {
+                // Bytes that did not arrive are not equal.
+                self.compared[file].is_equal &= at == end;
                 self.compared[file].ended(after);
                 self.settle(file);
             }
@@ -339,6 +344,22 @@ mod tests {
         let (seen, fetched) = run(&content(), &|| Err(SourceError::Vanished));
         let failed = "1 ended Err(\"it does not exist\")".to_owned();
         assert_eq!((&seen[2..], fetched), (&[failed, "end".to_owned()][..], 0));
+    }
+
+    #[test]
+    fn parts_that_end_early_confirm_nothing() {
+        let (seen, (send, sent)) = (Seen::default(), channel());
+        let fetch: Fetch = Box::new(move |parts, sink| send.send((parts, sink)).unwrap());
+        let (parts, mut sink) = sampled(vec![wanted(true)], Box::new(seen.clone()), fetch);
+        for (index, part) in parts.iter().enumerate() {
+            if index == 0 {
+                let from = usize::try_from(part.wanted.from).unwrap();
+                let _ = sink.data(index, &content()[from..from + 100]);
+            }
+            sink.file_end(index, Ok(wanted(false).entry.meta));
+        }
+        sink.end();
+        assert_eq!((lock(&seen.0).len(), sent.try_iter().count()), (0, 1));
     }
 
     #[test]

@@ -126,7 +126,7 @@ impl<S: Source> WalkState<S> {
             return false;
         }
         let here_durable = here.is_none_or(|here| self.set.trust.covers(here, Some(base)));
-        let here_since = here.and_then(|here| self.read_by(here, Some(base)));
+        let here_since = here.and_then(|here| self.read_by(here));
         let base_since = self.set.base_since;
         let known = KnownEntries { base: Some(base), here, here_durable, base_since, here_since };
         *since = [*since, here_since].into_iter().flatten().min();

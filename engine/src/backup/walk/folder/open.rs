@@ -283,6 +283,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         if self.state.open.load(Ordering::Relaxed) > self.state.set.most_open {
             folder.set_handles(None);
         }
+        self.state.close_waiting(parent);
         Ok(())
     }
 }

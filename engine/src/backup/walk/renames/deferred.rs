@@ -2,20 +2,23 @@
 //! the source, and new folders.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use crate::backup::plan::planned::{OriginFolder, PendingEntry};
+use crate::backup::plan::planned::{OriginFolders, PendingEntry};
 use crate::backup::walk::folder::WalkFolder;
 use crate::backup::walk::folder::overflow::Waits;
 use crate::backup::walk::renames::gone_files::{GoneFiles, GoneIndex};
 use crate::entry::Time;
+use crate::entry::overlay::SidecarRecords;
 use crate::entry::tree_path::TreePath;
+use crate::fs::dir::Dir;
+use crate::source::BATCH;
 use crate::threads::lock::lock;
 
 /// The most memory of deferred files and of the folders that wait for them, bytes. Further ones are not deferred.
-const MOST_MEMORY: usize = 8 << 20;
+const MOST_MEMORY: usize = 6 << 20;
 
 /// Approximate memory of a folder that cannot be finished yet, without its names, bytes.
 const FOLDER: usize = 1 << 10;
@@ -23,8 +26,12 @@ const FOLDER: usize = 1 << 10;
 /// Approximate memory of each name that a folder remembers, bytes.
 const NAME: usize = 16;
 
-/// The most folders of the base that stay open because files were renamed from them.
-const MOST_OPEN: usize = 16;
+/// Approximate memory of a sidecar record and of a recorded hash that a folder holds, bytes.
+const RECORD: usize = 250;
+const HASH: usize = 80;
+
+/// The most files of a folder that are matched at a time: each takes more memory then.
+const TOGETHER: usize = 512;
 
 /// The state of rename detection in a walk.
 pub(crate) struct Renames<F> {
@@ -33,8 +40,10 @@ pub(crate) struct Renames<F> {
     gone: Mutex<GoneFiles>,
     deferred: Mutex<Deferred<F>>,
     index: OnceLock<GoneIndex>,
-    /// Folders of the base, by their numbers in the index.
-    open: Mutex<HashMap<u32, Arc<OriginFolder>>>,
+    /// The folders of the base; `None` without a base.
+    pub(crate) folders: Option<Arc<OriginFolders>>,
+    /// The sidecar records of the folder of the base that was used last, by its number in the index.
+    records: Mutex<Option<(u32, Arc<SidecarRecords>)>>,
 }
 
 /// What waits until the walk can match it.
@@ -52,16 +61,30 @@ impl<F> Deferred<F> {
     /// Counts a folder that waits.
     fn waits(&mut self, folder: &Arc<WalkFolder<F>>) {
         if self.waiting.insert(Arc::as_ptr(folder).addr()) {
-            self.bytes += FOLDER + NAME * folder.count_seen();
+            self.bytes += FOLDER + held_by(folder);
         }
     }
 
-    /// The files, grouped by their folder.
+    /// The files, in groups of one folder. The folder waits for each group.
     pub(crate) fn files(
         &mut self,
     ) -> impl Iterator<Item = (Arc<WalkFolder<F>>, Vec<PendingEntry>)> {
-        std::mem::take(&mut self.files).into_values()
+        std::mem::take(&mut self.files).into_values().flat_map(|(folder, mut files)| {
+            let mut groups = Vec::new();
+            while files.len() > TOGETHER {
+                folder.expect(1);
+                groups.push((Arc::clone(&folder), files.split_off(files.len() - TOGETHER)));
+            }
+            groups.push((folder, files));
+            groups
+        })
     }
+}
+
+/// Approximate memory of what a folder holds until it is finished, bytes.
+fn held_by<F>(folder: &WalkFolder<F>) -> usize {
+    let records = folder.base_records.len() + folder.here_records.len() + folder.records().len();
+    NAME * folder.count_seen() + RECORD * records + HASH * folder.changes.origins().len()
 }
 
 impl<F> Default for Deferred<F> {
@@ -72,13 +95,15 @@ impl<F> Default for Deferred<F> {
 }
 
 impl<F> Renames<F> {
-    pub(crate) fn new(collects: bool) -> Self {
+    /// `base` is the top folder of the base, if the walk matches files with it.
+    pub(crate) fn new(base: Option<Dir>) -> Self {
         Self {
-            collects: AtomicBool::new(collects),
+            collects: AtomicBool::new(base.is_some()),
             gone: Mutex::default(),
             deferred: Mutex::default(),
             index: OnceLock::new(),
-            open: Mutex::default(),
+            folders: base.map(OriginFolders::new).map(Arc::new),
+            records: Mutex::default(),
         }
     }
 
@@ -92,10 +117,13 @@ impl<F> Renames<F> {
         self.index.get().filter(|index| !index.is_empty())
     }
 
-    /// Adds files of the folder `place` that are gone: name, size and modification time of each.
-    pub(crate) fn add_gone(&self, place: &Arc<TreePath>, files: &[(CString, u64, Time)]) {
-        if !files.is_empty() {
-            lock(&self.gone).add(place, files);
+    /// Collects files of the folder `place` that are gone.
+    pub(crate) fn gone_from(&self, place: &Arc<TreePath>) -> GoneFromFolder<'_> {
+        GoneFromFolder {
+            gone: &self.gone,
+            place: Arc::clone(place),
+            number: None,
+            files: Vec::new(),
         }
     }
 
@@ -137,17 +165,54 @@ impl<F> Renames<F> {
         lock(&self.deferred).waiting.contains(&Arc::as_ptr(folder).addr())
     }
 
-    /// The open folder `number` of the base.
-    pub(crate) fn opened(&self, number: u32) -> Option<Arc<OriginFolder>> {
-        lock(&self.open).get(&number).cloned()
+    /// Counts what a folder that waits holds at the end of its listing.
+    pub(crate) fn listed(&self, folder: &Arc<WalkFolder<F>>) {
+        let mut deferred = lock(&self.deferred);
+        if deferred.waiting.contains(&Arc::as_ptr(folder).addr()) {
+            deferred.bytes += held_by(folder);
+        }
     }
 
-    /// Keeps a folder of the base open for further files.
-    pub(crate) fn keep_open(&self, number: u32, folder: &Arc<OriginFolder>) {
-        let mut open = lock(&self.open);
-        if open.len() >= MOST_OPEN {
-            open.clear();
+    /// The sidecar records of the folder `number` of the base. `load` reads them.
+    pub(crate) fn records(
+        &self,
+        number: u32,
+        load: impl FnOnce() -> Option<SidecarRecords>,
+    ) -> Option<Arc<SidecarRecords>> {
+        let mut last = lock(&self.records);
+        if let Some((_, records)) = last.as_ref().filter(|(last, _)| *last == number) {
+            return Some(Arc::clone(records));
         }
-        open.insert(number, Arc::clone(folder));
+        let records = Arc::new(load()?);
+        *last = Some((number, Arc::clone(&records)));
+        Some(records)
+    }
+}
+
+/// Collects the files of a folder of the base that are gone, some at a time.
+pub(crate) struct GoneFromFolder<'a> {
+    gone: &'a Mutex<GoneFiles>,
+    place: Arc<TreePath>,
+    number: Option<u32>,
+    files: Vec<(CString, u64, Time)>,
+}
+
+impl GoneFromFolder<'_> {
+    /// Adds a file: name, size and modification time. Returns whether there is room for more.
+    pub(crate) fn add(&mut self, name: &CStr, size: u64, mtime: Time) -> bool {
+        self.files.push((name.to_owned(), size, mtime));
+        if self.files.len() < BATCH { true } else { self.flush() }
+    }
+
+    fn flush(&mut self) -> bool {
+        lock(self.gone).add(&self.place, &mut self.number, &std::mem::take(&mut self.files))
+    }
+}
+
+impl Drop for GoneFromFolder<'_> {
+    fn drop(&mut self) {
+        if !self.files.is_empty() {
+            self.flush();
+        }
     }
 }

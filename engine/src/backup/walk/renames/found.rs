@@ -8,6 +8,9 @@ use crate::repository::records::report::RenamedPath;
 /// The most pairs of paths that a report names.
 const MOST: usize = 5_000;
 
+/// The most memory of their paths, bytes.
+const MOST_MEMORY: usize = 1 << 20;
+
 /// Renamed files, by old and new path.
 #[derive(Debug, Default)]
 pub(crate) struct FoundRenames {
@@ -15,6 +18,7 @@ pub(crate) struct FoundRenames {
     folders: BTreeMap<(Vec<u8>, Vec<u8>), u64>,
     /// Files that got another last name.
     files: BTreeMap<Vec<u8>, Vec<u8>>,
+    bytes: usize,
 }
 
 /// The folder and the last name of a path.
@@ -26,13 +30,16 @@ fn split(path: &[u8]) -> (&[u8], &[u8]) {
 }
 
 impl FoundRenames {
-    /// Adds a file by its paths inside the two snapshots. The first [`MOST`] pairs are kept.
+    /// Adds a file by its paths inside the two snapshots, unless there are too many.
     pub(crate) fn add(&mut self, from: &[u8], to: &[u8]) {
         let ((old, old_name), (new, new_name)) = (split(from), split(to));
-        let is_full = self.folders.len() + self.files.len() >= MOST;
+        let more = from.len() + to.len();
+        let is_full =
+            self.folders.len() + self.files.len() >= MOST || self.bytes + more > MOST_MEMORY;
         if old_name != new_name || old == new {
             if !is_full {
                 self.files.insert(to.to_vec(), from.to_vec());
+                self.bytes += more;
             }
             return;
         }
@@ -40,7 +47,10 @@ impl FoundRenames {
         match self.folders.get_mut(&key) {
             Some(count) => *count += 1,
             None if is_full => {}
-            None => drop(self.folders.insert(key, 1)),
+            None => {
+                self.folders.insert(key, 1);
+                self.bytes += more;
+            }
         }
     }
 
@@ -116,5 +126,10 @@ mod tests {
         let all = found.summed_up();
         assert_eq!(all.len(), MOST);
         assert!(all.iter().any(|path| path.from == "a7/" && path.files == 2));
+        let mut found = FoundRenames::default();
+        for number in 0..100 {
+            found.add(&[b'x'; 100_000], format!("{number}").as_bytes());
+        }
+        assert_eq!(found.summed_up().len(), 10);
     }
 }

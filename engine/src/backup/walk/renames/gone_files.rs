@@ -9,14 +9,14 @@ use crate::entry::Time;
 use crate::entry::tree_path::TreePath;
 
 /// The most memory of the collected files, bytes. Further files are not matched.
-const MOST_MEMORY: usize = 12 << 20;
+const MOST_MEMORY: usize = 9 << 20;
 
 /// The most files of equal size, or of equal name, among which a search looks for a match. More of them have little in
 /// common that distinguishes them.
 const MOST_ALIKE: usize = 1024;
 
-/// Approximate memory of a folder, bytes.
-const FOLDER: usize = size_of::<TreePath>() + 64;
+/// Approximate memory of a folder without its name, bytes. Half of it is for the folders above that have no files.
+const FOLDER: usize = 2 * size_of::<TreePath>() + 64;
 
 /// A file of the base.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,34 +44,43 @@ pub(crate) struct GoneFiles {
     /// The names, each with its NUL.
     names: Vec<u8>,
     folders: Vec<Arc<TreePath>>,
+    /// The length of the folders' own names, bytes.
+    folder_names: usize,
     files: Vec<GoneFile>,
 }
 
 impl GoneFiles {
-    /// Adds files of the folder `place` of the base: name, size and modification time of each.
-    pub(crate) fn add(&mut self, place: &Arc<TreePath>, files: &[(CString, u64, Time)]) {
-        if files.is_empty() {
-            return;
-        }
+    /// Adds files of the folder `place` of the base: name, size and modification time of each. `number` is the number of
+    /// the folder after its first files were added. Returns whether there was room for them.
+    pub(crate) fn add(
+        &mut self,
+        place: &Arc<TreePath>,
+        number: &mut Option<u32>,
+        files: &[(CString, u64, Time)],
+    ) -> bool {
         let names: usize = files.iter().map(|(name, ..)| name.count_bytes() + 1).sum();
         let more = names + files.len() * (size_of::<GoneFile>() + 2 * size_of::<u32>()) + FOLDER;
         if self.bytes() + more > MOST_MEMORY {
-            return;
+            return false;
         }
-        // The memory limit keeps both numbers far below 2^32.
-        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let folder = number(self.folders.len());
-        self.folders.push(Arc::clone(place));
+        // The memory limit keeps all numbers far below 2^32.
+        let number_of = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let folder = *number.get_or_insert_with(|| {
+            self.folders.push(Arc::clone(place));
+            self.folder_names += place.name().count_bytes();
+            number_of(self.folders.len() - 1)
+        });
         for (name, size, mtime) in files {
-            let name_at = number(self.names.len());
+            let name_at = number_of(self.names.len());
             self.names.extend_from_slice(name.to_bytes_with_nul());
             self.files.push(GoneFile { size: *size, mtime: *mtime, folder, name_at });
         }
+        true
     }
 
     fn bytes(&self) -> usize {
         let files = self.files.len() * (size_of::<GoneFile>() + 2 * size_of::<u32>());
-        self.names.len() + files + self.folders.len() * FOLDER
+        self.names.len() + self.folder_names + files + self.folders.len() * FOLDER
     }
 
     /// Ends the collection and sorts it for the search.
@@ -219,9 +228,13 @@ mod tests {
         let top = TreePath::top(None);
         let mut gone = GoneFiles::default();
         let file = |name: &str, size, secs| (CString::new(name).unwrap(), size, time(secs));
-        gone.add(&top.child(c"a", None), &[file("x", 5, 1), file("y", 5, 2), file("z", 7, 3)]);
-        gone.add(&top.child(c"b", None), &[file("x", 5, 1), file("w", 9, 4)]);
-        gone.add(&top.child(c"c", None), &[]);
+        gone.add(
+            &top.child(c"a", None),
+            &mut None,
+            &[file("x", 5, 1), file("y", 5, 2), file("z", 7, 3)],
+        );
+        gone.add(&top.child(c"b", None), &mut None, &[file("x", 5, 1), file("w", 9, 4)]);
+        gone.add(&top.child(c"c", None), &mut None, &[]);
         gone.sorted()
     }
 
@@ -257,7 +270,7 @@ mod tests {
         for number in 0..3000_u32 {
             let place = top.child(&CString::new(format!("f{number}")).unwrap(), None);
             let mtime = Time { secs: 5, nanos: number };
-            gone.add(&place, &[(c"name".to_owned(), 7, mtime)]);
+            gone.add(&place, &mut None, &[(c"name".to_owned(), 7, mtime)]);
         }
         let index = gone.sorted();
         let wanted = Wanted { name: c"x", size: 7, mtime: Time { secs: 5, nanos: 2900 }, slack: 2 };
@@ -296,7 +309,7 @@ mod tests {
             .map(|number| (CString::new(format!("{number:0200}")).unwrap(), 1, time(0)))
             .collect();
         for _ in 0..100 {
-            gone.add(&top.child(c"folder", None), &files);
+            gone.add(&top.child(c"folder", None), &mut None, &files);
         }
         assert!(gone.bytes() <= MOST_MEMORY && gone.bytes() > MOST_MEMORY / 2);
         let index = gone.sorted();

@@ -1,22 +1,24 @@
 //! Collects what is gone, defers what is new, and then matches the two.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::backup::plan::planned::{Origin, OriginFolder, PendingEntry, Planned, Renamed};
+use crate::backup::plan::planned::{Origin, PendingEntry, Planned, Renamed};
 use crate::backup::plan::{Action, Verdict};
 use crate::backup::walk::Walk;
 use crate::backup::walk::folder::WalkFolder;
 use crate::backup::walk::folder::subfolders::Subfolders;
 use crate::backup::walk::plan_sink::PlanSink;
+use crate::backup::walk::renames::deferred::GoneFromFolder;
 use crate::backup::walk::renames::gone_files::{GoneFile, GoneIndex, Wanted};
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::task::WalkTask;
 use crate::entry::overlay::SidecarRecords;
+use crate::entry::stored::StoredEntry;
 use crate::entry::tree_path::TreePath;
-use crate::entry::{Kind, ListedEntry, Meta, Time};
+use crate::entry::{Kind, ListedEntry, Meta};
 use crate::error::RunError;
 use crate::fs::dir::Dir;
 use crate::fs::lookup::find;
@@ -37,20 +39,22 @@ impl<S: Source> WalkState<S> {
         self.set.rename_from.unwrap_or(u64::MAX)
     }
 
-    /// Looks at the entry `name` of the base, which is gone, and adds it to `files` if it is a file with content.
+    /// Looks at the entry `name` of the base, which is gone, and collects it if it is a file with content. Returns whether
+    /// there is room for more.
     pub(crate) fn look_at_gone(
         &self,
         base: &Dir,
         records: &SidecarRecords,
         name: &CStr,
-        files: &mut Vec<(CString, u64, Time)>,
-    ) {
+        gone: &mut GoneFromFolder<'_>,
+    ) -> bool {
         // A file that cannot be looked at is not matched.
-        let Ok(Some(meta)) = find(base, name) else { return };
-        if meta.kind == Kind::File && meta.size > 0 {
-            let mtime = records.get(name).and_then(|record| record.mtime).unwrap_or(meta.mtime);
-            files.push((name.to_owned(), meta.size, mtime));
+        let Ok(Some(meta)) = find(base, name) else { return true };
+        if meta.kind != Kind::File || meta.size == 0 {
+            return true;
         }
+        let mtime = records.get(name).and_then(|record| record.mtime).unwrap_or(meta.mtime);
+        gone.add(name, meta.size, mtime)
     }
 
     /// Collects the files of a folder of the base that is gone.
@@ -59,24 +63,24 @@ impl<S: Source> WalkState<S> {
             return;
         }
         let records = self.set.base.kept.load(place).unwrap_or_default();
-        let mut files = Vec::new();
+        let mut gone = self.renames.gone_from(place);
         // Of a folder that cannot be read completely, the readable part is matched.
         let _ = dir.names(|entry| {
-            if !entry.folder {
-                self.look_at_gone(dir, &records, entry.name, &mut files);
+            if entry.folder || self.look_at_gone(dir, &records, entry.name, &mut gone) {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
             }
-            ControlFlow::Continue(())
         });
-        self.renames.add_gone(place, &files);
     }
 
     /// Collects a file of the base that has other content at its path now.
-    pub(crate) fn replaced(&self, planned: &Planned<'_>, files: &mut Vec<(CString, u64, Time)>) {
+    pub(crate) fn replaced(&self, planned: &Planned<'_>, gone: &mut GoneFromFolder<'_>) {
         let Some(base) = planned.base.as_ref().filter(|base| base.on_disk) else { return };
         let is_file = |meta: &Meta| meta.kind == Kind::File;
         let is_replaced = planned.step.verdict == Verdict::Changed || !is_file(planned.entry.meta);
         if is_replaced && is_file(&base.meta) && base.meta.size >= self.smallest() {
-            files.push((planned.entry.name.to_owned(), base.meta.size, base.meta.mtime));
+            gone.add(planned.entry.name, base.meta.size, base.meta.mtime);
         }
     }
 
@@ -94,13 +98,25 @@ impl<S: Source> WalkState<S> {
         self.renames.has_room() && !(self.later() && self.has_many_open())
     }
 
+    /// Whether the content of a file may be proven by parts of it: they prove less than a hash of all bytes.
+    fn may_compare_parts(&self, meta: &Meta, origin: &Origin) -> bool {
+        let keep = self.keep();
+        let may_have_changed = crate::entry::racy::may_have_changed;
+        let is_racy = |since| may_have_changed(meta, since, keep.ctime);
+        // As for a file under the same path: only the other user could read the content.
+        let held = &origin.held.meta;
+        let is_taken = keep.owner && held.uid != meta.uid && held.mode & 0o004 == 0;
+        let reads_all = keep.checksum || keep.ignore_times;
+        !reads_all && !is_taken && !self.set.base_since.is_none_or(is_racy)
+    }
+
     fn has_many_open(&self) -> bool {
         self.open.load(Ordering::Relaxed) > self.set.most_open / 2
     }
 
     /// Closes a listed folder that waits for deferred files, so that others can be open.
     pub(crate) fn close_waiting(&self, folder: &Arc<WalkFolder<S::Folder>>) {
-        if self.renames.collects() && self.has_many_open() && self.renames.waits_for(folder) {
+        if self.renames.collects() && self.renames.waits_for(folder) && self.has_many_open() {
             folder.set_handles(None);
         }
     }
@@ -146,13 +162,14 @@ impl<S: Source> WalkState<S> {
             let same = |file: &GoneFile| file.size == meta.size && same_time(file.mtime);
             in_folder.filter(same).into_iter().collect()
         };
-        if !self.source.hashes() {
-            // Samples prove less than a hash.
-            alike.retain(|file| index.name(*file) == name && !self.is_racy(meta));
+        let is_exact = self.source.hashes();
+        if !is_exact {
+            alike.retain(|file| index.name(*file) == name);
             alike.truncate(1);
         }
+        let origins = alike.into_iter().filter_map(|file| self.origin(index, file));
         let origins: Vec<_> =
-            alike.into_iter().filter_map(|file| self.origin(index, file)).collect();
+            origins.filter(|origin| is_exact || self.may_compare_parts(meta, origin)).collect();
         if !origins.is_empty() {
             return Some(Renamed::Same(origins));
         }
@@ -161,39 +178,28 @@ impl<S: Source> WalkState<S> {
         older.and_then(|file| self.origin(index, file)).map(Renamed::Older)
     }
 
-    /// Whether a file may have changed after the base's run read it, without a difference in size and time.
-    fn is_racy(&self, meta: &Meta) -> bool {
-        let may_have_changed = crate::entry::racy::may_have_changed;
-        self.set.base_since.is_none_or(|since| may_have_changed(meta, since, self.keep().ctime))
-    }
-
     /// Opens the folder of a file of the base, and looks at the file.
     fn origin(&self, index: &GoneIndex, file: GoneFile) -> Option<Arc<Origin>> {
-        let folder = match self.renames.opened(file.folder) {
-            Some(folder) => folder,
-            None => {
-                let folder = Arc::new(self.origin_folder(index.folder(file.folder))?);
-                self.renames.keep_open(file.folder, &folder);
-                folder
-            }
-        };
-        let name = index.name(file);
+        let (place, name) = (index.folder(file.folder), index.name(file));
         let damaged = &self.set.damaged;
-        if !damaged.is_empty() && damaged.contains(&folder.place.inside_of(name)) {
+        if !damaged.is_empty() && damaged.contains(&place.inside_of(name)) {
             return None;
         }
-        let held = self.held(&folder.dir, name, &folder.records).ok()??;
+        // A file that cannot be looked at is not matched.
+        let folders = self.renames.folders.as_ref()?;
+        let dir = folders.open(place).ok()?;
+        let records = self.renames.records(file.folder, || self.set.base.kept.load(place).ok())?;
+        let held = self.held(&dir, name, &records).ok()??;
         let is_usable = held.on_disk && held.meta.kind == Kind::File && held.meta.size == file.size;
-        is_usable.then(|| Arc::new(Origin { folder, name: name.to_owned(), held }))
-    }
-
-    /// Opens a folder of the base, one name at a time. `None` if that fails: no file is matched with those in it then.
-    fn origin_folder(&self, place: &Arc<TreePath>) -> Option<OriginFolder> {
-        let top = self.set.base.top.as_ref()?.try_clone().ok()?;
-        let mut chain = place.chain().into_iter().skip(1);
-        let dir = chain.try_fold(top, |dir, place| dir.child_if_here(place.name())).ok()?;
-        let records = self.set.base.kept.load(place).ok()?;
-        Some(OriginFolder { dir, place: Arc::clone(place), records })
+        is_usable.then(|| {
+            Arc::new(Origin {
+                folders: Arc::clone(folders),
+                place: Arc::clone(place),
+                name: name.to_owned(),
+                held,
+                record: records.get(name).cloned(),
+            })
+        })
     }
 
     /// Defers new subfolders of `folder`, which waits for them already.
@@ -221,11 +227,14 @@ impl<S: Source> WalkState<S> {
 
 /// Whether a file may be found under another path of the base.
 fn may_be_renamed(planned: &Planned<'_>) -> bool {
-    let Planned { entry, step, .. } = planned;
+    let Planned { entry, step, here, .. } = planned;
+    // The run continues what an interrupted run left of a file.
+    let is_begun = |left: &StoredEntry| left.meta.kind == Kind::File && left.meta.links == 1;
     entry.meta.kind == Kind::File
         && entry.meta.size > 0
         && step.action == Action::Fetch
         && matches!(step.verdict, Verdict::New | Verdict::Changed)
+        && !here.as_ref().is_some_and(is_begun)
 }
 
 impl<S: Source, T: PlanSink<S>> Walk<S, T> {
@@ -266,6 +275,10 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
                     self.unread(folder, &item.entry.name, error.again())?;
                 }
             }
+        }
+        drop(handles);
+        if !self.state.later() && self.state.has_many_open() {
+            folder.set_handles(None);
         }
         self.settle(folder)
     }

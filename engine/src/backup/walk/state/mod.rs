@@ -99,6 +99,8 @@ impl<S: Source> WalkState<S> {
             Answers::AtOnce => (0, usize::MAX),
             Answers::Later { folders, files } => (folders.min(set.most_listings).max(1), files),
         };
+        // Without a handle of its own, nothing is matched.
+        let base = set.base.top.as_ref().and_then(|top| top.try_clone().ok());
         Arc::new(Self {
             source,
             tally: Tally::new(set.roots.len()),
@@ -122,7 +124,7 @@ impl<S: Source> WalkState<S> {
             noted: Mutex::default(),
             looked: Mutex::default(),
             guesses: Guesses::default(),
-            renames: Renames::new(set.rename_from.is_some()),
+            renames: Renames::new(set.rename_from.and(base)),
             found_renames: Mutex::default(),
             open: Arc::default(),
             overflow: Overflow::default(),

@@ -12,6 +12,7 @@ use crate::backup::withheld::Empty;
 use crate::entry::escape::unshown;
 use crate::entry::racy::{ReadTimes, before};
 use crate::entry::stored::StoredEntry;
+use crate::entry::tree_path::place_of;
 use crate::entry::{FileId, Time};
 use crate::error::{RunError, destination};
 use crate::filter::filters::Filters;
@@ -73,6 +74,8 @@ pub(crate) struct WalkSetting {
     pub(crate) base: ComparedSnapshot,
     /// Paths inside the base that a check found damaged. The run neither links nor copies from them.
     pub(crate) damaged: HashSet<Vec<u8>>,
+    /// The inodes of these files.
+    pub(crate) damaged_inodes: HashSet<FileId>,
     pub(crate) here: ComparedSnapshot,
     /// Whether the walk may write to the destination.
     pub(crate) writes: bool,
@@ -168,6 +171,7 @@ pub(crate) fn gather(
         }
     });
     let roots: Vec<_> = roots.collect();
+    let base_snapshot = beside(base).map_err(broken)?;
     // With `-x` the content of a mount point is not backed up anyway.
     let expected = job.host.name.is_none() && !job.keep.one_file_system;
     Ok(WalkSetting {
@@ -178,8 +182,9 @@ pub(crate) fn gather(
         mounts_before: mounts_before(report.as_ref()),
         unmounted: if expected { unmounted_below(&roots) } else { HashSet::new() },
         roots,
+        damaged_inodes: inodes_of(&base_snapshot, &damage.paths),
         damaged: damage.paths,
-        base: beside(base).map_err(broken)?,
+        base: base_snapshot,
         here: beside(incomplete).map_err(broken)?,
         writes: false,
         backups: repository.id,
@@ -199,6 +204,21 @@ pub(crate) fn gather(
         most_listings: usize::MAX,
         context: context.clone(),
     })
+}
+
+/// The inodes of the files at `paths` in a snapshot. One that is not found is left out.
+fn inodes_of(snapshot: &ComparedSnapshot, paths: &HashSet<Vec<u8>>) -> HashSet<FileId> {
+    let inode = |path: &Vec<u8>| {
+        let place = place_of(path);
+        let chain = place.chain();
+        let [_, folders @ .., last] = &chain[..] else { return None };
+        let mut dir = snapshot.top.as_ref()?.try_clone().ok()?;
+        for folder in folders {
+            dir = dir.child_if_here(folder.name()).ok()?;
+        }
+        dir.find(last.name()).ok()??.id
+    };
+    paths.iter().filter_map(inode).collect()
 }
 
 /// The earliest timestamp of a change to a file of the source that the copy in `snapshot` may lack. Reports of older

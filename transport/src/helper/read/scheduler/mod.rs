@@ -306,6 +306,7 @@ impl HelperScheduler {
             // The far end is still hashing.
             Answer::Chunks(none) if none.is_empty() => Ok(false),
             Answer::Hashed(hash) => {
+                file.has_hash()?;
                 let part = ContentPart::Same(file.index, ContentProof::Hash(hash));
                 self.delivery.fetched(file.request, part);
                 Ok(false)
