@@ -381,6 +381,21 @@ fn new_metadata_of_a_large_file_costs_no_space_where_blocks_can_be_shared() {
     }
 }
 
+/// xfs reserves blocks behind the end of a file that grows.
+#[test]
+fn holes_between_data_stay_holes() {
+    for kind in ["xfs", "btrfs", "ext4"] {
+        let disk = need!(LoopFs::new(kind, 400, &["-q"]));
+        let stage = Stage::new(BIN).backups_in(&disk.path().join("backups"));
+        big_file(&stage.source.join("sparse"), 30 << 20, 1);
+        for (at, length) in [(4 << 20, 4096), (10_000_000, 1_000_000), (20_000_000, 4_000_000)] {
+            stage.sh(&format!("fallocate -p -o {at} -l {length} sparse"));
+        }
+        stage.take();
+        stage.assert_newest_is_source(Judge::plain());
+    }
+}
+
 #[test]
 fn where_there_are_no_hard_links_files_are_copied_and_that_is_said_loudly() {
     let disk = need!(LoopFs::exfat(64));

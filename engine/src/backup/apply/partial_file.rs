@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::num::NonZeroU64;
 
+use rustix::fs::FallocateFlags;
+
 use crate::backup::apply::resume_marks::{ResumeMark, ResumeMarks};
 use crate::entry::digest::{Digest, Method};
 use crate::entry::{Kind, Meta};
@@ -168,6 +170,9 @@ impl Writing {
     pub(crate) fn hole(&mut self, length: u64, stop: &dyn Fn() -> bool) -> io::Result<()> {
         let step = i64::try_from(length).map_err(|_| rustix::io::Errno::FBIG)?;
         self.file.seek(SeekFrom::Current(step))?;
+        // xfs has reserved blocks behind the end of the file, and would keep them in the hole.
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let _ = rustix::fs::fallocate(&self.file, flags, self.length, length);
         if !self.hasher.zeros(length, stop) {
             // The hash does not cover the whole hole, so no mark may be made from it.
             self.marks = None;
