@@ -25,6 +25,7 @@ use crate::term::units::{bytes, count, counted};
 
 const EXAMPLES: &str = "\
 SIZE is the space on the disk, as du counts it; ALONE is the space that the removal of that snapshot would free. \
+Blocks that files of several snapshots share count in each SIZE, and in no ALONE. \
 NEW, CHANGED and DELETED are against the snapshot before, as its run counted them.
 
 Examples:
@@ -184,6 +185,7 @@ impl<'a> Row<'a> {
             "bytes": usage.map(|usage| usage.bytes).or(counts.map(|counts| counts.bytes)),
             "disk_bytes": usage.map(|usage| usage.disk_bytes),
             "alone_bytes": usage.map(|usage| usage.alone_bytes),
+            "shared_bytes": usage.map(|usage| usage.shared_bytes),
             "host": self.report.as_ref().and_then(|report| report.host.clone()),
             "sources": self.report.as_ref().map(|report| {
                 report.roots.iter().map(|root| root.path.as_str()).collect::<Vec<_>>()
@@ -295,10 +297,12 @@ fn table(rows: &[Row<'_>]) -> Table {
 fn total(series: &Series, measured: &Measured) -> String {
     let snapshots = counted(measured.each.len() as u64, "snapshot takes", "snapshots take");
     let free = series.catalog.free_bytes().map(|free| format!(", {} free", bytes(free)));
+    let shared = measured.each.iter().any(|usage| usage.shared_bytes > 0);
     format!(
-        "{snapshots} {} in {}{}\n",
+        "{snapshots} {} in {}{}{}\n",
         bytes(measured.disk_bytes),
         shown_folder(series),
-        free.unwrap_or_default()
+        free.unwrap_or_default(),
+        if shared { "; blocks that files share count for each file" } else { "" }
     )
 }

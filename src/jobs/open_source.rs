@@ -67,7 +67,7 @@ pub(crate) fn remote(
     let (follow, roots) = (job.wanted.follow, job.job.layout.roots());
     let asked =
         Asked::new(XattrSelection { acls, xattrs }, Arc::clone(&job.job.filters), follow, roots)
-            .whole_files(job.wanted.whole_file);
+            .whole_files(job.job.keep.whole_files);
     if let (Some(RemoteProgram::Command(line)), RemoteHelper::Command(used)) =
         (&job.wanted.program, &host.helper)
         && line == used

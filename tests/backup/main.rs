@@ -22,6 +22,7 @@ mod renames;
 mod resume;
 mod rsync_made;
 mod rsync_options;
+mod shared_blocks;
 mod snapshot_links;
 mod source_roots;
 mod stored_names;

@@ -5,6 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
 
+use fixtures::bulk::{big_file, rewrite_pages};
+use fixtures::extents::Extents;
 use fixtures::history::hours_ago;
 use fixtures::loop_fs::LoopFs;
 use fixtures::need;
@@ -165,4 +167,29 @@ fn a_list_without_sizes_reads_reports_only() {
     stage.take();
     let row = stage.look("list").arg("--json").arg("--no-sizes").expect(0).objects().remove(0);
     assert_eq!((&row["disk_bytes"], &row["new"]), (&Value::Null, &stage.counts()["new"]));
+}
+
+#[test]
+fn shared_blocks_count_in_each_size_and_in_no_snapshot_alone() {
+    for kind in ["btrfs", "xfs"] {
+        let volume = need!(LoopFs::new(kind, 400, &["-q"]));
+        let stage = Stage::new(BIN).backups_in(&volume.path().join("backups"));
+        let size = 32 << 20;
+        big_file(&stage.source.join("large"), size, 1);
+        for seed in 1..4 {
+            rewrite_pages(&stage.source.join("large"), 40, seed);
+            stage.take();
+        }
+        let snapshots = stage.history().complete();
+        for (row, snapshot) in listed(&stage).iter().zip(&snapshots) {
+            let number = |key: &str| row[key].as_u64().expect("a number");
+            assert_eq!(row["disk_bytes"], du(std::slice::from_ref(snapshot)), "{kind}: {row}");
+            assert!(number("shared_bytes") > size - (1 << 20), "{kind}: {row}");
+            // What filefrag shows of the files, and folders.
+            let copy = Extents::of(&stage.inside(snapshot).join("large"));
+            assert_eq!(number("shared_bytes"), copy.shared, "{kind}: {row}");
+            assert!(number("alone_bytes") < copy.bytes - copy.shared + (1 << 19), "{kind}: {row}");
+        }
+        stage.look("list").expect(0).assert_says("blocks that files share count for each file");
+    }
 }

@@ -8,15 +8,18 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use fixtures::bulk::rewrite_pages;
 use fixtures::fingerprint::{Fingerprint, assert_untouched};
 use fixtures::history::hours_ago;
 use fixtures::judge::Judge;
+use fixtures::loop_fs::LoopFs;
 use fixtures::mutate::mutate;
 use fixtures::need;
 use fixtures::random_tree::{Spec, random_tree};
 use fixtures::run::Run;
 use fixtures::stage::Stage;
 use fixtures::strace::{Moment, moments, tracing};
+use fixtures::tree::Tree;
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
@@ -152,6 +155,18 @@ fn stage() -> Stage {
     stage
 }
 
+/// A source with a large file, of which some pages changed since its only snapshot, with the backups on `disk`.
+fn sharing_stage(disk: &LoopFs) -> Stage {
+    let tree = Tree::new().file("small", "x").random_file("folder/large", 3 << 20, 1);
+    let stage = Stage::with(BIN, &tree).backups_in(&disk.path().join("backups"));
+    run(&stage).expect(0);
+    let aged = stage.history().path(&hours_ago(50), "");
+    std::fs::rename(stage.history().newest(), aged).expect("a snapshot can be renamed");
+    rewrite_pages(&stage.source.join("folder/large"), 30, 2);
+    stage.sh("echo y >small; echo z >new");
+    stage
+}
+
 /// Repeats the command, fails the test unless everything is correct, and resets the state.
 fn completes(victim: &Victim, stage: &Stage, first: &Path, before: &Fingerprint, at: &str) {
     assert!(stage.history().complete().contains(&first.to_owned()), "{at}: the first one is there");
@@ -185,17 +200,16 @@ fn changes_of(victim: &Victim, stage: &Stage) -> Vec<Moment> {
 }
 
 /// Kills before the changes that `chosen` selects of each kind, numbered from 1.
-fn survives(victim: &Victim, chosen: impl Fn(usize) -> bool) {
-    let stage = stage();
+fn survives(victim: &Victim, stage: &Stage, chosen: impl Fn(usize) -> bool) {
     let first = stage.history().newest();
     let before = Fingerprint::of(&first);
-    let moments = changes_of(victim, &stage);
-    completes(victim, &stage, &first, &before, victim.name);
+    let moments = changes_of(victim, stage);
+    completes(victim, stage, &first, &before, victim.name);
     let (mut kills, mut passed) = (0, 0);
     for moment in moments.iter().filter(|moment| chosen(moment.change.1 + 1)) {
-        (victim.prepare)(&stage);
+        (victim.prepare)(stage);
         let rule = moment.rule();
-        let killed = (victim.command)(&stage);
+        let killed = (victim.command)(stage);
         let killed = killed.injecting_on(processor(victim.processor), &[&rule]).done();
         let (kind, number) = moment.change;
         let at = format!("{} killed before {kind} {} ({rule})", victim.name, number + 1);
@@ -203,7 +217,7 @@ fn survives(victim: &Victim, chosen: impl Fn(usize) -> bool) {
         let hit = killed.code == if moment.in_child { 1 } else { 137 };
         assert!(hit || killed.code == 0, "{at}: {} {}", killed.code, killed.said());
         (kills, passed) = if hit { (kills + 1, passed) } else { (kills, passed + 1) };
-        completes(victim, &stage, &first, &before, &at);
+        completes(victim, stage, &first, &before, &at);
     }
     println!("{}: {kills} kills, {passed} passed by", victim.name);
     assert!(kills >= 10 && passed * 5 <= kills, "{}: the kills do not meet it", victim.name);
@@ -223,13 +237,26 @@ fn survives_fewer_kills(victim: &Victim) {
 
 fn survives_kills_at(victim: &Victim, chosen: impl Fn(usize) -> bool) {
     need!(need::tool("strace"));
-    let all = std::env::var("KILLS").as_deref() == Ok("all");
-    survives(victim, |number| all || chosen(number));
+    survives(victim, &stage(), |number| kills_all() || chosen(number));
+}
+
+fn kills_all() -> bool {
+    std::env::var("KILLS").as_deref() == Ok("all")
 }
 
 #[test]
 fn a_run_survives_kills_before_its_changes() {
     survives_kills(&RUN);
+}
+
+#[test]
+fn a_run_that_shares_blocks_with_the_base_survives_kills_before_its_changes() {
+    need!(need::tool("strace"));
+    for kind in ["btrfs", "xfs"] {
+        let disk = need!(LoopFs::new(kind, 320, &["-q"]));
+        let stage = sharing_stage(&disk);
+        survives(&RUN, &stage, |number| kills_all() || usize::is_power_of_two(number));
+    }
 }
 
 #[test]

@@ -6,8 +6,10 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use fixtures::extents::Extents;
 use fixtures::fingerprint::{Fingerprint, assert_untouched};
 use fixtures::judge::Judge;
+use fixtures::loop_fs::LoopFs;
 use fixtures::need;
 use fixtures::proxy::Proxy;
 use fixtures::run::Run;
@@ -114,6 +116,47 @@ fn a_rewritten_page_costs_a_page() {
     }
     assert_at_most(line.change(&before, &after), pages * 4096);
     assert_eq!(line.of_base(), (SIZE - pages * 4096) as u64);
+}
+
+#[test]
+fn what_the_previous_snapshot_has_is_not_stored_again_where_blocks_can_be_shared() {
+    need!(need::tool("filefrag"));
+    let disk = need!(LoopFs::btrfs(400));
+    let line = need!(Line::start());
+    let stage = line.stage.backups_in(&disk.path().join("backups"));
+    let line = Line { stage, ..line };
+    let before = noise(1, SIZE);
+    let mut after = before.clone();
+    let mut rewrite = |seed: u64| {
+        for number in 0..20 {
+            let at = (number * 797 + seed as usize * 13) % (SIZE / 4096) * 4096;
+            after[at..at + 4096].copy_from_slice(&noise(seed + number as u64, 4096));
+        }
+        after.clone()
+    };
+    let assert_shared = || {
+        let copy = line.stage.inside(&line.stage.history().newest()).join("file");
+        let extents = Extents::of(&copy);
+        assert!(extents.shared > (SIZE - 60 * 4096) as u64, "{extents:?}");
+        assert!(line.stage.counts()["bytes_stored"].as_u64() < Some(60 * 4096));
+    };
+    assert_at_most(line.change(&before, &rewrite(100)), 20 * 4096);
+    assert_shared();
+    // Over SFTP the whole file is transferred, but not stored.
+    fs::write(line.file(), rewrite(200)).expect("a file of the test");
+    let first = line.stage.history().newest();
+    let fingerprint = Fingerprint::of(&first);
+    line.run().env("REMOTE_HELPER", "off").expect(0).assert_says("sftp, ");
+    line.stage.assert_newest_is_source(Judge::sftp());
+    assert_shared();
+    assert_untouched(&first, &fingerprint);
+    // What was inserted moves the rest: nothing is where the base has it.
+    let inserted = [noise(3, 1000), rewrite(300)].concat();
+    fs::write(line.file(), inserted).expect("a file of the test");
+    line.bytes_of(&line.run());
+    line.stage.assert_newest_is_source(Judge::plain());
+    let copy = line.stage.inside(&line.stage.history().newest()).join("file");
+    assert_eq!(Extents::of(&copy).shared, 0);
 }
 
 #[test]

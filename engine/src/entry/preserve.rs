@@ -35,6 +35,8 @@ pub struct Preserve {
     pub checksum: bool,
     /// `-I`: read every file, even if size and time are equal.
     pub ignore_times: bool,
+    /// `-W`: changed files are transferred and stored whole.
+    pub whole_files: bool,
     /// `TRUST=ctime`: a file of equal size and mtime is read and compared when its ctime is not
     /// older than the base's run.
     pub ctime: bool,
@@ -146,6 +148,7 @@ impl Default for Preserve {
             mount_points: true,
             checksum: false,
             ignore_times: false,
+            whole_files: false,
             ctime: true,
             size_only: false,
             window: Window::Exact,

@@ -3,6 +3,7 @@
 pub(crate) mod access;
 pub mod container;
 pub(crate) mod dir;
+pub(crate) mod extents;
 pub(crate) mod file_system;
 pub(crate) mod lookup;
 pub(crate) mod metadata;

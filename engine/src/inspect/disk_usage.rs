@@ -4,6 +4,9 @@
 //! names there. This also covers links from other jobs and from users. Each inode is read once,
 //! however many snapshots share it: on many file systems the listing returns the inode number of
 //! each name.
+//!
+//! Blocks that files share without a hard link (reflinks) count for each file, and no snapshot uses
+//! them alone. They are looked for in large files, on the file systems that show them.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
@@ -17,12 +20,17 @@ use crate::entry::tree_path::TreePath;
 use crate::entry::{Kind, Meta};
 use crate::error::LookError;
 use crate::fs::dir::Dir;
-use crate::fs::file_system::reports_inodes;
+use crate::fs::extents;
+use crate::fs::file_system::{reports_inodes, shows_shared_blocks};
 use crate::fs::traverse::{Visitor, explore};
 use crate::repository::Repository;
 use crate::snapshot::name::SnapshotName;
 use crate::threads::lock::{lock, unpoisoned};
 use crate::threads::work_queue::workers;
+
+/// The smallest file of which shared blocks are looked for, bytes. A run shares no blocks of smaller ones, except where only
+/// metadata changed.
+const LARGE: u64 = 1 << 20;
 
 /// The space that a snapshot, or a group of snapshots, takes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,6 +43,8 @@ pub struct Usage {
     pub disk_bytes: u64,
     /// Bytes that its removal would free.
     pub alone_bytes: u64,
+    /// Bytes of [`Usage::disk_bytes`] in blocks that other files use too. They count for each file.
+    pub shared_bytes: u64,
 }
 
 /// The result of a measurement.
@@ -58,7 +68,7 @@ pub fn measure(
     groups: &[Vec<SnapshotName>],
 ) -> Result<Measured, LookError> {
     let inodes = Inodes::default();
-    let (mut each, mut unread) = (Vec::new(), Vec::new());
+    let (mut each, mut unread, mut disk_bytes) = (Vec::new(), Vec::new(), 0);
     for (number, group) in groups.iter().enumerate() {
         let sums = Sums::default();
         for name in group {
@@ -69,16 +79,17 @@ pub fn measure(
             // The top folder itself is not counted as an entry.
             sums.entries.fetch_sub(1, Ordering::Relaxed);
         }
-        each.push(sums.usage());
+        let usage = sums.usage();
+        disk_bytes += usage.alone_bytes + sums.single_shared.load(Ordering::Relaxed);
+        each.push(usage);
     }
-    let mut measured =
-        Measured { disk_bytes: each.iter().map(|usage| usage.alone_bytes).sum(), each, unread };
-    for inode in
-        inodes.shards.into_iter().flat_map(|shard| unpoisoned(shard.into_inner()).into_values())
-    {
+    let mut measured = Measured { each, disk_bytes, unread };
+    let in_shared_blocks = unpoisoned(inodes.in_shared_blocks.into_inner());
+    for (key, inode) in inodes.shards.into_iter().flat_map(|shard| unpoisoned(shard.into_inner())) {
         measured.disk_bytes += inode.disk;
         if !inode.shared && inode.names == inode.links {
-            measured.each[inode.first].alone_bytes += inode.disk;
+            let in_shared_blocks = in_shared_blocks.get(&key).copied().unwrap_or(0);
+            measured.each[inode.first].alone_bytes += inode.disk - in_shared_blocks;
         }
     }
     Ok(measured)
@@ -148,11 +159,14 @@ type Shard = HashMap<u64, Inode, BuildHasherDefault<InodeHasher>>;
 /// All inodes with several names, in shards so that threads rarely wait for each other.
 struct Inodes {
     shards: [Mutex<Shard>; 64],
+    /// The bytes in shared blocks, of those that have any.
+    in_shared_blocks: Mutex<HashMap<u64, u64>>,
 }
 
 impl Default for Inodes {
     fn default() -> Self {
-        Self { shards: std::array::from_fn(|_| Mutex::default()) }
+        let shards = std::array::from_fn(|_| Mutex::default());
+        Self { shards, in_shared_blocks: Mutex::default() }
     }
 }
 
@@ -169,6 +183,9 @@ struct Sums {
     bytes: AtomicU64,
     disk: AtomicU64,
     alone: AtomicU64,
+    shared: AtomicU64,
+    /// Bytes in shared blocks of inodes with one name.
+    single_shared: AtomicU64,
 }
 
 impl Sums {
@@ -179,6 +196,7 @@ impl Sums {
             bytes: value(&self.bytes),
             disk_bytes: value(&self.disk),
             alone_bytes: value(&self.alone),
+            shared_bytes: value(&self.shared),
         }
     }
 
@@ -188,6 +206,7 @@ impl Sums {
             (&self.bytes, usage.bytes),
             (&self.disk, usage.disk_bytes),
             (&self.alone, usage.alone_bytes),
+            (&self.shared, usage.shared_bytes),
         ] {
             sum.fetch_add(more, Ordering::Relaxed);
         }
@@ -201,6 +220,8 @@ struct UsageMeter<'a> {
     sums: &'a Sums,
     /// Whether listings return inode numbers.
     known: bool,
+    /// Whether the file system shows shared blocks.
+    shows_shared: bool,
     /// The device of the snapshot.
     dev: u64,
     name: &'a SnapshotName,
@@ -217,17 +238,21 @@ impl<'a> UsageMeter<'a> {
         name: &'a SnapshotName,
     ) -> Self {
         let dev = top.meta().ok().and_then(|meta| meta.id).map_or(0, |id| id.dev);
-        let known = reports_inodes(top);
-        Self { group, inodes, sums, known, dev, name, unread: Mutex::default() }
+        let (known, shows_shared) = (reports_inodes(top), shows_shared_blocks(top));
+        Self { group, inodes, sums, known, shows_shared, dev, name, unread: Mutex::default() }
     }
 
-    /// Counts another name of a known inode.
-    fn again(&self, inode: &mut Inode, usage: &mut Usage) {
+    /// Counts another name of the known inode `key`.
+    fn again(&self, key: u64, inode: &mut Inode, usage: &mut Usage) {
         if inode.last != self.group {
             inode.last = self.group;
             inode.shared = true;
             usage.disk_bytes += inode.disk;
             usage.bytes += inode.size;
+            if self.shows_shared && inode.size >= LARGE {
+                let all = lock(&self.inodes.in_shared_blocks);
+                usage.shared_bytes += all.get(&key).copied().unwrap_or(0);
+            }
         }
         inode.names += u64::from(!inode.shared);
     }
@@ -235,14 +260,25 @@ impl<'a> UsageMeter<'a> {
     /// Counts a name of the inode `key`. Returns `false` if the inode is not known yet.
     fn count_known(&self, key: u64, usage: &mut Usage) -> bool {
         let mut shard = self.inodes.shard(key);
-        shard.get_mut(&key).map(|inode| self.again(inode, usage)).is_some()
+        shard.get_mut(&key).map(|inode| self.again(key, inode, usage)).is_some()
     }
 
-    /// Counts a name of the inode that `meta` describes.
-    fn count(&self, meta: &Meta, usage: &mut Usage) {
+    /// Bytes of the file `name` in blocks that other files use too.
+    fn in_shared_blocks(&self, dir: &Dir, name: &CStr, meta: &Meta) -> u64 {
+        if !self.shows_shared || meta.kind != Kind::File || meta.size < LARGE {
+            return 0;
+        }
+        // Of a file that may not be read, nothing is known.
+        let found = dir.open_file(name).ok().and_then(|file| extents::shared_bytes(&file));
+        found.unwrap_or(0).min(meta.allocated)
+    }
+
+    /// Counts the name `name` of the inode that `meta` describes.
+    fn count(&self, dir: &Dir, name: &CStr, meta: &Meta, usage: &mut Usage) {
         let Some(id) = meta.id else { return };
         let (disk, group) = (meta.allocated, self.group);
         let size = if meta.kind == Kind::File { meta.size } else { 0 };
+        let in_shared_blocks = self.in_shared_blocks(dir, name, meta);
         if meta.links > 1 {
             // Another file system has its own inode numbers.
             let other = if id.dev == self.dev { 0 } else { id.dev.rotate_left(32) };
@@ -250,14 +286,19 @@ impl<'a> UsageMeter<'a> {
             let mut shard = self.inodes.shard(key);
             // Another thread may have added it since the listing.
             if let Some(inode) = shard.get_mut(&key) {
-                return self.again(inode, usage);
+                return self.again(key, inode, usage);
+            }
+            if in_shared_blocks > 0 {
+                lock(&self.inodes.in_shared_blocks).insert(key, in_shared_blocks);
             }
             let links = meta.links;
             let (first, last, names, shared) = (group, group, 1, false);
             shard.insert(key, Inode { disk, size, links, first, last, names, shared });
         } else {
-            usage.alone_bytes += disk;
+            usage.alone_bytes += disk - in_shared_blocks;
+            self.sums.single_shared.fetch_add(in_shared_blocks, Ordering::Relaxed);
         }
+        usage.shared_bytes += in_shared_blocks;
         usage.disk_bytes += disk;
         usage.bytes += size;
     }
@@ -291,7 +332,7 @@ impl Visitor for UsageMeter<'_> {
                 Ok(meta) if meta.kind == Kind::Folder => enter(&name),
                 Ok(meta) => {
                     usage.entries += 1;
-                    self.count(&meta, &mut usage);
+                    self.count(dir, &name, &meta, &mut usage);
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),

@@ -57,8 +57,6 @@ pub(crate) struct RsyncOptions {
     pub(crate) compress: bool,
     /// `--compress-level`.
     pub(crate) compress_level: Level,
-    /// `-W`.
-    pub(crate) whole_file: bool,
     /// `-4`, `-6`.
     pub(crate) family: Option<char>,
     /// `-e`.
@@ -94,7 +92,6 @@ impl Default for RsyncOptions {
             contimeout: None,
             compress: false,
             compress_level: Level::default(),
-            whole_file: false,
             family: None,
             shell: Shell::default(),
             program: None,

@@ -31,12 +31,11 @@ pub(crate) const ROWS: &[OptionRow] = &[
     OptionRow::switch("dry-run", |w, _| w.dry_run = true, "the same as `run --dry-run`").short('n'),
     OptionRow::switch(
         "whole-file",
-        |w, on| w.whole_file = on,
-        "a changed file is transferred whole. Otherwise only what differs from the base is, of files of 256 KiB and more, where the host runs `backup_manager serve`",
+        |w, on| w.keep.whole_files = on,
+        "changed files are transferred and stored whole. Otherwise a host that runs `backup_manager serve` sends only what differs from the base, of files of 256 KiB and more; and where the destination has reflinks, only the blocks that differ are stored, of files of 1 MiB and more",
     )
     .short('W')
-    .no()
-    .remote(),
+    .no(),
     OptionRow::no_effect("block-size", "the program chooses it by the size of the file").short('B').with("SIZE"),
     OptionRow::value(
         "rsh",

@@ -7,9 +7,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use fixtures::bulk::{big_file, rewrite_pages};
 use fixtures::disk::cuts::Event;
 use fixtures::disk::image::Image;
 use fixtures::disk::{Disk, formatted};
+use fixtures::extents::Extents;
 use fixtures::fingerprint::Fingerprint;
 use fixtures::mutate::mutate;
 use fixtures::need::Missing;
@@ -27,6 +29,8 @@ pub(crate) const KEPT: &str = "3";
 pub(crate) enum Act {
     /// The source changes, and a run is killed in the middle.
     Killed,
+    /// The source changes, and a run is killed in a file that shares blocks with the base.
+    KilledInFile,
     /// A run without a change since the last step.
     Run,
     /// The source changes, and a run follows.
@@ -56,6 +60,28 @@ pub(crate) fn options(kind: &str) -> &'static str {
     }
 }
 
+/// Whether a changed large file shares blocks with the base.
+pub(crate) fn has_reflinks(kind: &str) -> bool {
+    kind != "ext4"
+}
+
+/// The name of a large file of the source.
+const LARGE: &str = "large";
+
+/// Changes the source at random. Where blocks can be shared, it also has a large file, of which some pages change.
+fn change(stage: &Stage, kind: &str, seed: u64) {
+    mutate(&stage.source, seed);
+    if !has_reflinks(kind) {
+        return;
+    }
+    let large = stage.beside(LARGE);
+    if !large.exists() {
+        big_file(&large, 3 << 20, 1);
+    }
+    rewrite_pages(&large, 24, seed);
+    stage.sh(&format!("rm -rf {LARGE}; cp ../{LARGE} {LARGE}"));
+}
+
 /// The last component of a path.
 pub(crate) fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
@@ -71,7 +97,7 @@ pub(crate) fn record(kind: &str, acts: &[Act], rules: &[&str]) -> Result<Recordi
     let stage = Stage::with(BIN, &random_tree(3, spec)).backups_in(&mounted.path().join("backups"));
     let mut older = Vec::new();
     for seed in 0..2 {
-        mutate(&stage.source, seed);
+        change(&stage, kind, seed);
         let path = stage.take();
         older.push((name(&path), Fingerprint::of(&path).wherever_mounted()));
     }
@@ -83,18 +109,28 @@ pub(crate) fn record(kind: &str, acts: &[Act], rules: &[&str]) -> Result<Recordi
     with_neighbour(mounted.path(), || {
         for (number, act) in acts.iter().enumerate() {
             if *act != Act::Run {
-                mutate(&stage.source, 10 + number as u64);
+                change(&stage, kind, 10 + number as u64);
             }
             let run = stage.run().set("max-backups", KEPT);
-            if *act == Act::Killed {
-                // Late enough for files of many kinds to exist.
-                let run = run.injecting(&["utimensat:signal=KILL:when=8"]);
-                assert_eq!(run.done().code, 137, "it is killed");
+            // The first is late enough for files of many kinds to exist.
+            let kill = match act {
+                Act::Killed => Some("utimensat:signal=KILL:when=8"),
+                Act::KilledInFile => Some("copy_file_range:signal=KILL:when=9"),
+                Act::Run | Act::ChangedRun => None,
+            };
+            if let Some(kill) = kill {
+                let done = run.injecting(&[kill]).done();
+                assert_eq!(done.code, 137, "{act:?}: it is killed: {}", done.said());
                 continue;
             }
             let run = if rules.is_empty() { run } else { run.injecting(rules) };
             run.expect(0);
-            newer.insert(name(&stage.history().newest()), scan(&stage.source));
+            let newest = stage.history().newest();
+            newer.insert(name(&newest), scan(&stage.source));
+            if has_reflinks(kind) && fixtures::need::tool("filefrag").is_ok() {
+                let extents = Extents::of(&stage.inside(&newest).join(LARGE));
+                assert!(extents.shared > 2 << 20, "{kind}: {extents:?}");
+            }
         }
         // Unsynced data stays in memory for a while; names reach the disk before contents.
         std::thread::sleep(Duration::from_millis(2_500));

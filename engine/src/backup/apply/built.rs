@@ -1,4 +1,4 @@
-//! A file that the source builds from parts of the base's copy, see [`Wanted::base`].
+//! A file that the source builds from parts of the base's copy, see [`Wanted::base`], or that shares blocks with it.
 //!
 //! [`Wanted::base`]: crate::source::Wanted::base
 
@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use crate::backup::apply::snapshot_writer::SnapshotWriter;
 use crate::backup::plan::planned::{PendingEntry, Renamed};
 use crate::backup::walk::folder::FolderHandles;
 use crate::entry::Kind;
-use crate::source::{BaseFile, OfBase};
+use crate::source::{BaseFile, OfBase, Source};
 
 /// The base's copy of a file, by its name in the base's folder, which is held open.
 struct InBase<F> {
@@ -52,6 +53,24 @@ pub(crate) fn base_file<F: Send + Sync + 'static>(
     let possible = handles.base.is_some() && base.meta.size > 0;
     let file = InBase { handles: Arc::clone(handles), name: item.entry.name.clone() };
     possible.then(|| OfBase::Older(Arc::new(file) as Arc<dyn BaseFile>))
+}
+
+impl<S: Source> SnapshotWriter<S> {
+    /// What the base has of `item`, opened to share blocks with it.
+    pub(crate) fn base_to_share(
+        &self,
+        handles: &Arc<FolderHandles<S::Folder>>,
+        item: &PendingEntry,
+    ) -> Option<File> {
+        // A network file system would send the base's bytes, to compare them, instead of the file's.
+        let reflinks = self.metadata_writer.abilities.reflinks && !self.sync_each;
+        if !reflinks || self.walk.keep().whole_files {
+            return None;
+        }
+        match base_file(handles, item)? {
+            OfBase::Older(base) | OfBase::Same(base) => base.open().ok(),
+        }
+    }
 }
 
 /// What is known of a file that the source builds.

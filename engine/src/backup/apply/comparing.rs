@@ -83,6 +83,22 @@ pub(crate) fn may_be_of_base(item: &PendingEntry) -> bool {
         && item.base.as_ref().is_some_and(of_base)
 }
 
+/// Whether the open file is the one that was listed and has not changed since. `after` is its metadata from the
+/// handle after the last byte. The size is not compared here: some file systems know it only after reading.
+pub(crate) fn is_as_listed(listed: &Meta, after: &Meta) -> bool {
+    // For files without an inode number, the source itself compares owner and mode.
+    let same_rights = listed.id.is_none() || rights(listed) == rights(after);
+    after.id == listed.id
+        && after.mtime == listed.mtime
+        && after.ctime == listed.ctime
+        && same_rights
+}
+
+/// The owner, group and mode of a file.
+pub(crate) fn rights(meta: &Meta) -> (u32, u32, u32) {
+    (meta.uid, meta.gid, meta.mode)
+}
+
 impl<S: Source> SnapshotWriter<S> {
     /// The hash, by `method`, of the base's copy of `item`, see [`Self::hash_of`]. `None` when the copy cannot be opened.
     pub(crate) fn hash_in_base(

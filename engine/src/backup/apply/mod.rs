@@ -8,7 +8,6 @@ pub(crate) mod link;
 pub(crate) mod partial_file;
 pub(crate) mod regained;
 pub(crate) mod renamed;
-pub(crate) mod resume_marks;
 pub(crate) mod snapshot_writer;
 pub(crate) mod store_files;
 pub(crate) mod stored_names;

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::backup::apply::built::{Built, base_file};
-use crate::backup::apply::comparing::{Comparing, may_be_of_base};
+use crate::backup::apply::comparing::{Comparing, is_as_listed, may_be_of_base, rights};
 use crate::backup::apply::partial_file::{WORTH_MARKING, Writing};
 use crate::backup::apply::snapshot_writer::{SnapshotWriter, here};
 use crate::backup::apply::stored_names::create;
@@ -25,6 +25,9 @@ use crate::source::{ContentProof, ContentSink, Source, SourceError, Wanted};
 
 /// How many times the run reads a file again that changed while it was read.
 const ATTEMPTS: u32 = 2;
+
+/// A function of [`Writing`] that stores the next bytes.
+type WriteNext = fn(&mut Writing, &[u8], &dyn Fn() -> bool) -> io::Result<()>;
 
 /// Receives and stores the files of one request.
 pub(crate) struct FileReceiver<S: Source> {
@@ -138,7 +141,9 @@ impl<S: Source> FileReceiver<S> {
         if !is_same_mount(here, &file).ok()? {
             return None;
         }
-        Writing::take_up(file, &entry.meta, &|| self.walk.halted()).ok()?
+        let writing = Writing::take_up(file, &entry.meta, &|| self.walk.halted()).ok()??;
+        let base = self.writer.base_to_share(&self.handles, &self.items[index]);
+        Some(writing.sharing(base, &entry.meta))
     }
 
     fn open(&self, index: usize) -> io::Result<Writing> {
@@ -147,7 +152,8 @@ impl<S: Source> FileReceiver<S> {
         let here = here(&self.handles)?;
         let file = create(!self.folder.fresh, here, &entry.name, mode)?;
         let marked = self.writer.metadata_writer.abilities.xattrs;
-        Ok(Writing::new(file, &entry.meta, marked))
+        let base = self.writer.base_to_share(&self.handles, &self.items[index]);
+        Ok(Writing::new(file, &entry.meta, marked).sharing(base, &entry.meta))
     }
 
     /// Calls `write` with the file that is being written, and opens it first if needed. An error of the destination ends
@@ -327,9 +333,10 @@ impl<S: Source> FileReceiver<S> {
     }
 
     /// Gives a completely written file its hash, owner, mode and, last, its mtime.
-    fn seal(&mut self, index: usize, writing: Writing) -> io::Result<()> {
+    fn seal(&mut self, index: usize, mut writing: Writing) -> io::Result<()> {
         let item = self.items[index].clone();
         let entry = ListedEntry::from(&item.entry);
+        writing.settle()?;
         let (length, taken_up, method) = (writing.length(), writing.taken_up(), writing.method());
         let stored = writing.stored();
         let (file, hash) = writing.finish(self.writer.metadata_writer.abilities.xattrs)?;
@@ -367,12 +374,7 @@ impl<S: Source> FileReceiver<S> {
     }
 
     /// Receives the next bytes of a file; `write` stores them.
-    fn store(
-        &mut self,
-        index: usize,
-        bytes: &[u8],
-        write: fn(&mut Writing, &[u8]) -> io::Result<()>,
-    ) -> ControlFlow<()> {
+    fn store(&mut self, index: usize, bytes: &[u8], write: WriteNext) -> ControlFlow<()> {
         self.show(index, bytes.len() as u64);
         if let Some(comparing) = self.comparing.get_mut(&index) {
             comparing.data(bytes);
@@ -380,7 +382,7 @@ impl<S: Source> FileReceiver<S> {
         }
         let writer = Arc::clone(&self.writer);
         self.writing(index, |writing| {
-            write(writing, bytes)?;
+            write(writing, bytes, &|| writer.walk.halted())?;
             add(&writer.walk.set.context.progress.bytes_copied, bytes.len() as u64);
             add(&writer.written, bytes.len() as u64);
             Ok(())
@@ -393,22 +395,6 @@ impl<S: Source> FileReceiver<S> {
             self.walk.fail(error);
         }
     }
-}
-
-/// Whether the open file is the one that was listed and has not changed since. `after` is its metadata from the
-/// handle after the last byte. The size is not compared here: some file systems know it only after reading.
-fn is_as_listed(listed: &Meta, after: &Meta) -> bool {
-    // For files without an inode number, the source itself compares owner and mode.
-    let same_rights = listed.id.is_none() || rights(listed) == rights(after);
-    after.id == listed.id
-        && after.mtime == listed.mtime
-        && after.ctime == listed.ctime
-        && same_rights
-}
-
-/// The owner, group and mode of a file.
-fn rights(meta: &Meta) -> (u32, u32, u32) {
-    (meta.uid, meta.gid, meta.mode)
 }
 
 impl<S: Source> ContentSink for FileReceiver<S> {

@@ -85,6 +85,11 @@ pub(crate) fn reports_inodes(dir: impl AsFd) -> bool {
     known(dir).is_some_and(|known| known.lists_inodes)
 }
 
+/// Whether files may share blocks there, and FIEMAP shows which: on btrfs, xfs and bcachefs.
+pub(crate) fn shows_shared_blocks(dir: impl AsFd) -> bool {
+    number(dir).is_some_and(|number| [0x9123_683E, 0x5846_5342, 0xCA45_1A4E].contains(&number))
+}
+
 /// The highest number of names of an inode on the file system of `dir`.
 pub(crate) fn most_links(dir: impl AsFd) -> u64 {
     known(dir).map_or(u64::MAX, |known| known.most_links)

@@ -1,13 +1,17 @@
 //! A file of the incomplete snapshot while its content is written, from its start or from the point that an
 //! interrupted run reached.
 
+pub(crate) mod resume_marks;
+pub(crate) mod shared_blocks;
+
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::num::NonZeroU64;
 
 use rustix::fs::FallocateFlags;
 
-use crate::backup::apply::resume_marks::{ResumeMark, ResumeMarks};
+use crate::backup::apply::partial_file::resume_marks::{ResumeMark, ResumeMarks};
+use crate::backup::apply::partial_file::shared_blocks::{SharedBlocks, unshare};
 use crate::entry::digest::{Digest, Method};
 use crate::entry::{Kind, Meta};
 use crate::fs::metadata::xattrs;
@@ -39,6 +43,8 @@ pub(crate) struct Writing {
     holes: u64,
     /// Bytes from its start that the disk stores or has been asked to store.
     sent_to_disk: u64,
+    /// The base's copy, whose equal blocks it shares.
+    shares: Option<SharedBlocks>,
 }
 
 impl Writing {
@@ -61,7 +67,14 @@ impl Writing {
             taken_up: 0,
             holes: 0,
             sent_to_disk: 0,
+            shares: None,
         }
+    }
+
+    /// From now on, shares the blocks that are equal in `base`.
+    pub(crate) fn sharing(self, base: Option<File>, meta: &Meta) -> Self {
+        let shares = base.and_then(|base| SharedBlocks::new(base, meta.size, self.length));
+        Self { shares, ..self }
     }
 
     /// Resumes `file`, which an earlier run left, if it is provably the start of the source's file that `meta` describes:
@@ -118,21 +131,40 @@ impl Writing {
             taken_up,
             holes: 0,
             sent_to_disk: length,
+            shares: None,
         }))
     }
 
-    /// Writes the next bytes.
+    /// Writes the next bytes. When it turns out that too much of the file differs from the base, also writes anew what it shares;
+    /// when `stop` returns true, part of that stays shared.
     ///
     /// # Errors
     /// Those of `write(2)`.
-    pub(crate) fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
+    pub(crate) fn data(&mut self, bytes: &[u8], stop: &dyn Fn() -> bool) -> io::Result<()> {
+        match &mut self.shares {
+            Some(shares) => shares.data(&self.file, self.length, bytes)?,
+            None => self.file.write_all(bytes)?,
+        }
         self.hasher.update(bytes);
         self.length += bytes.len() as u64;
         self.ends_in_hole = false;
+        if self.shares.as_ref().is_some_and(SharedBlocks::is_over) {
+            self.write_whole(stop)?;
+        }
         self.mark_if_due();
         self.start_to_store();
         Ok(())
+    }
+
+    /// Ends the sharing of blocks.
+    fn write_whole(&mut self, stop: &dyn Fn() -> bool) -> io::Result<()> {
+        let Some(shares) = &mut self.shares else { return Ok(()) };
+        shares.settle(&self.file, self.length)?;
+        if shares.shared() > 0 {
+            unshare(&self.file, self.length, stop)?;
+        }
+        self.shares = None;
+        self.file.seek(SeekFrom::Start(self.length)).map(|_| ())
     }
 
     /// Asks the disk to store what was written, and does not wait for it. For pages that are not stored yet,
@@ -151,11 +183,11 @@ impl Writing {
     ///
     /// # Errors
     /// Those of `write(2)`.
-    pub(crate) fn of_base(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn of_base(&mut self, bytes: &[u8], stop: &dyn Fn() -> bool) -> io::Result<()> {
         if let Some(marks) = &mut self.marks {
             marks.unproven = true;
         }
-        self.data(bytes)
+        self.data(bytes, stop)
     }
 
     /// Whether it has bytes that only the source's hash of the whole file proves.
@@ -169,7 +201,11 @@ impl Writing {
     /// Those of `lseek(2)`.
     pub(crate) fn hole(&mut self, length: u64, stop: &dyn Fn() -> bool) -> io::Result<()> {
         let step = i64::try_from(length).map_err(|_| rustix::io::Errno::FBIG)?;
-        self.file.seek(SeekFrom::Current(step))?;
+        i64::try_from(self.length.saturating_add(length)).map_err(|_| rustix::io::Errno::FBIG)?;
+        match &mut self.shares {
+            Some(shares) => shares.hole(&self.file, self.length, length)?,
+            None => _ = self.file.seek(SeekFrom::Current(step))?,
+        }
         // xfs has reserved blocks behind the end of the file, and would keep them in the hole.
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         let _ = rustix::fs::fallocate(&self.file, flags, self.length, length);
@@ -205,9 +241,10 @@ impl Writing {
         self.taken_up
     }
 
-    /// Bytes of [`Writing::length`] that are no holes.
+    /// Bytes of [`Writing::length`] that are no holes and share no blocks with the base.
     pub(crate) fn stored(&self) -> u64 {
-        self.length - self.holes
+        let shared = self.shares.as_ref().map_or(0, SharedBlocks::shared);
+        self.length - self.holes - shared
     }
 
     /// Marks the partial file so that a later run can resume it.
@@ -222,7 +259,7 @@ impl Writing {
     /// # Errors
     /// When the destination is full or fails.
     pub(crate) fn finish(mut self, record: bool) -> io::Result<(File, blake3::Hash)> {
-        self.end_hole()?;
+        self.settle()?;
         let hash = self.hasher.finish();
         if record {
             xattrs::set_hash_by(&self.file, self.method, &hash)?;
@@ -243,7 +280,7 @@ impl Writing {
     /// which still hold.
     fn mark(&mut self) {
         let mark = ResumeMark { length: self.length, hash: self.hasher.finish() };
-        let marked = self.end_hole().and_then(|()| {
+        let marked = self.settle().and_then(|()| {
             let Some(marks) = &mut self.marks else { return Ok(()) };
             marks.add(mark);
             xattrs::set_marks(&self.file, &marks.encode())
@@ -254,8 +291,14 @@ impl Writing {
         }
     }
 
-    /// Sets the length of a file that ends in a hole.
-    fn end_hole(&mut self) -> io::Result<()> {
+    /// Stores everything that arrived, and sets the length of a file that ends in a hole.
+    ///
+    /// # Errors
+    /// When the destination is full or fails.
+    pub(crate) fn settle(&mut self) -> io::Result<()> {
+        if let Some(shares) = &mut self.shares {
+            shares.settle(&self.file, self.length)?;
+        }
         if self.ends_in_hole {
             self.file.set_len(self.length)?;
             self.ends_in_hole = false;
@@ -294,7 +337,7 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     use super::*;
-    use crate::backup::apply::resume_marks::STEP;
+    use crate::backup::apply::partial_file::resume_marks::STEP;
     use crate::entry::Time;
 
     const NEVER: &dyn Fn() -> bool = &|| false;
@@ -325,7 +368,7 @@ mod tests {
         let file = File::options().read(true).write(true).create_new(true).open(path).unwrap();
         let mut writing = Writing::new(file.try_clone().unwrap(), &meta(size), true);
         for piece in bytes(length).chunks(300_000) {
-            writing.data(piece).unwrap();
+            writing.data(piece, NEVER).unwrap();
         }
         writing.leave();
         (&file).rewind().unwrap();
@@ -340,7 +383,7 @@ mod tests {
         let taken = Writing::take_up(file, &meta(whole), NEVER).unwrap();
         let mut writing = taken.expect("it goes on");
         assert_eq!((writing.length(), writing.taken_up()), (part, part));
-        writing.data(&bytes(whole)[part as usize..]).unwrap();
+        writing.data(&bytes(whole)[part as usize..], NEVER).unwrap();
         let (file, hash) = writing.finish(true).unwrap();
         assert_eq!(hash, blake3::hash(&bytes(whole)));
         assert_eq!(std::fs::read(folder.path().join("file")).unwrap(), bytes(whole));
@@ -385,7 +428,7 @@ mod tests {
         let path = folder.path().join("file");
         let file = File::options().read(true).write(true).create_new(true).open(path).unwrap();
         let mut writing = Writing::new(file.try_clone().unwrap(), &meta(3 * STEP), true);
-        writing.data(&bytes(4096)).unwrap();
+        writing.data(&bytes(4096), NEVER).unwrap();
         writing.hole(2 * STEP, NEVER).unwrap();
         drop(writing);
         (&file).rewind().unwrap();
