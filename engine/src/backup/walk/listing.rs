@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::backup::walk::Walk;
+use crate::backup::walk::expect::known::{BaseNamesLeft, Compared, Confirmation, ConfirmedFolder};
 use crate::backup::walk::folder::WalkFolder;
-use crate::backup::walk::known::{BaseNamesLeft, Compared, Confirmation, ConfirmedFolder};
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::renames::deferred::GoneFromFolder;
 use crate::backup::walk::state::WalkState;

@@ -5,15 +5,13 @@ pub(crate) mod compare;
 pub(crate) mod expect;
 pub(crate) mod filters;
 pub(crate) mod folder;
-pub(crate) mod known;
 pub(crate) mod listing;
 pub(crate) mod mounts;
 pub(crate) mod plan_sink;
 pub(crate) mod prune_empty;
 pub(crate) mod renames;
+pub(crate) mod retry;
 pub(crate) mod state;
-pub(crate) mod unreadable;
-pub(crate) mod vanished;
 
 use std::sync::Arc;
 

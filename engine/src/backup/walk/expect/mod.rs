@@ -1,6 +1,7 @@
 //! Asks a source to confirm that a folder, or everything below it, is as the base has it, instead of listing it.
 
 pub(crate) mod base_names;
+pub(crate) mod known;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -8,10 +9,10 @@ use std::sync::Arc;
 use crate::backup::plan::{Action, KnownEntries, Verdict, plan};
 use crate::backup::walk::Walk;
 use crate::backup::walk::expect::base_names::BaseNames;
-use crate::backup::walk::folder::{FolderHandles, WalkFolder};
-use crate::backup::walk::known::{
+use crate::backup::walk::expect::known::{
     Asked, BaseNamesLeft, Confirmation, Hold, KnownFolder, source_of,
 };
+use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::listing::Listing;
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;

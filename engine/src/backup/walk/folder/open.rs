@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::backup::walk::Walk;
+use crate::backup::walk::expect::known::ConfirmedFolder;
 use crate::backup::walk::folder::{FolderHandles, FolderParts, WalkFolder};
-use crate::backup::walk::known::ConfirmedFolder;
 use crate::backup::walk::listing::Listing;
 use crate::backup::walk::plan_sink::EnteredFolder;
 use crate::backup::walk::plan_sink::PlanSink;

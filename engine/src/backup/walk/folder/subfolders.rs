@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use crate::backup::walk::known::ConfirmedFolder;
+use crate::backup::walk::expect::known::ConfirmedFolder;
 use crate::backup::walk::state::setting::CountedArea;
 use crate::entry::{Entry, Extra, FileId, Kind, ListedEntry, Meta, Time, Xattrs};
 

@@ -16,9 +16,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use crate::backup::plan::planned::Planned;
+use crate::backup::walk::expect::known::Guesses;
 use crate::backup::walk::folder::WalkFolder;
 use crate::backup::walk::folder::overflow::Overflow;
-use crate::backup::walk::known::Guesses;
 use crate::backup::walk::renames::deferred::Renames;
 use crate::backup::walk::renames::found::FoundRenames;
 use crate::backup::walk::state::setting::{MountSeen, RootSeen, WalkSetting};

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::backup::plan::planned::PendingEntry;
+use crate::backup::walk::expect::known::{Asked, ConfirmedFolder};
 use crate::backup::walk::folder::WalkFolder;
 use crate::backup::walk::folder::overflow::Waits;
-use crate::backup::walk::known::{Asked, ConfirmedFolder};
 use crate::entry::tree_path::TreePath;
 use crate::entry::{Batch, Entry, ListedEntry};
 use crate::filter::scope::Scope;

@@ -9,9 +9,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::backup::walk::Walk;
+use crate::backup::walk::expect::known::Compared;
 use crate::backup::walk::folder::open::Reopened;
 use crate::backup::walk::folder::{FolderFilter, FolderParts, WalkFolder};
-use crate::backup::walk::known::Compared;
 use crate::backup::walk::plan_sink::PlanSink;
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::task::{Retry, WalkTask};
