@@ -125,9 +125,9 @@ pub enum Event {
     },
     /// The base has files under another path. They are linked or copied from there.
     Renamed {
-        /// The path inside the base, escaped; that of a folder ends in `/`.
+        /// The path on the source before, escaped; that of a folder ends in `/`.
         from: String,
-        /// The path inside the snapshot, in the same form.
+        /// The path on the source now, in the same form.
         to: String,
         /// The number of files.
         files: u64,

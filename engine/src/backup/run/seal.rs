@@ -8,7 +8,7 @@ use crate::backup::run::attempt::{Attempt, SnapshotNames};
 use crate::backup::run::fill::{Filled, Filling};
 use crate::backup::run::judge::Accepted;
 use crate::backup::run::prepare::Prepared;
-use crate::entry::escape::shown_path;
+use crate::entry::escape::{shown, shown_path, unshown};
 use crate::entry::human::rfc3339;
 use crate::error::{RunError, destination};
 use crate::monitor::Phase;
@@ -16,6 +16,7 @@ use crate::monitor::event::{Event, Stuck};
 use crate::repository::records::journal::Checkpoints;
 use crate::repository::records::report::{RenamedPath, Report, RootDropped, RootFound, VERSION};
 use crate::repository::removal::Retired;
+use crate::repository::source_path::SourceRoots;
 use crate::repository::store::Store;
 use crate::repository::{Repository, lineage, removal};
 use crate::snapshot::history::History;
@@ -156,8 +157,14 @@ const RENAMED: usize = 20;
 
 /// Reports what was renamed.
 fn report_renamed<S: Source>(attempt: &Attempt<'_, S>, report: &Report) {
+    let roots = SourceRoots::of_layout(&attempt.job.layout);
+    let on_source = |inside: &String| {
+        let slash = if inside.ends_with('/') { "/" } else { "" };
+        let inside = unshown(inside.trim_end_matches('/')).unwrap_or_default();
+        shown(&roots.source(&inside)) + slash
+    };
     for RenamedPath { from, to, files } in report.renamed.iter().take(RENAMED) {
-        let (from, to, files) = (from.clone(), to.clone(), *files);
+        let (from, to, files) = (on_source(from), on_source(to), *files);
         attempt.context.monitor.event(&Event::Renamed { from, to, files });
     }
 }
