@@ -8,6 +8,7 @@ use chrono::TimeDelta;
 
 use crate::entry::preserve::Preserve;
 use crate::filter::filters::Filters;
+use crate::snapshot::changes::ChangeBrake;
 use crate::snapshot::host::Host;
 use crate::snapshot::layout::Layout;
 use crate::snapshot::links::SnapshotLinks;
@@ -45,6 +46,8 @@ pub struct Job {
     pub selection: Option<Arc<Selection>>,
     /// The highest number of base entries that a snapshot may lose (`--max-delete`).
     pub max_delete: Option<u64>,
+    /// How many signs of a mass change freeze the pruning (`CHANGE_BRAKE`).
+    pub change_brake: ChangeBrake,
     /// The symlinks to snapshots that other programs use.
     pub links: SnapshotLinks,
     /// The smallest file, in bytes, that a run looks for under another path of the base when it is new

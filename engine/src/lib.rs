@@ -43,7 +43,7 @@
 //! let two = Retention { max: NonZeroUsize::new(2), ..Retention::default() };
 //! let new = SnapshotName::parse(&prefix, b"my_backup.23-11-2026_02-00-00").expect("a name");
 //! let all = history.complete.iter().cloned();
-//! let all: Vec<_> = all.map(|name| Candidate { name, held: false, damaged: false }).collect();
+//! let all: Vec<_> = all.map(|name| Candidate { name, held: false, damaged: false, frozen: false }).collect();
 //! let (goes, _) = surplus(&all, &two, Some(base), &new);
 //! assert_eq!(goes, [(history.complete[0].clone(), RemovalReason::Count(NonZeroUsize::new(2).unwrap()))]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())

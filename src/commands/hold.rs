@@ -32,7 +32,7 @@ pub(crate) struct HoldArgs {
     settings: SettingFlags<Places>,
 }
 
-/// Unpin snapshots that hold pinned
+/// Unpin snapshots that hold or a run pinned; after a mass change (CHANGE_BRAKE), runs then remove snapshots again
 #[derive(Debug, clap::Args)]
 #[command(after_help = RELEASE_EXAMPLES)]
 pub(crate) struct ReleaseArgs {
@@ -53,6 +53,7 @@ pub(crate) fn hold(args: HoldArgs) -> Exit {
     let hold = Hold {
         since: Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
         note: args.note.filter(|note| !note.is_empty()),
+        brake: None,
     };
     let picked = match all_of(&all, &args.snapshots) {
         Ok(picked) => picked,
@@ -82,10 +83,18 @@ pub(crate) fn let_go(args: ReleaseArgs) -> Exit {
         Ok(picked) => picked,
         Err(exit) => return exit,
     };
-    each(&picked, |picked| match release(picked.series.catalog.path(), &picked.name) {
-        Ok(true) => Ok(format!("{} is no longer held\n", picked.name)),
-        Ok(false) => Ok(format!("{} was not held\n", picked.name)),
-        Err(error) => Err(unlookable(&error)),
+    let is_frozen = |picked: &SelectedSnapshot<'_>| {
+        picked.series.catalog.freeze(&picked.series.history).is_some()
+    };
+    each(&picked, |picked| {
+        match (is_frozen(picked), release(picked.series.catalog.path(), &picked.name)) {
+            (true, Ok(true)) if !is_frozen(picked) => {
+                Ok(format!("{} is no longer held, and runs remove snapshots again\n", picked.name))
+            }
+            (_, Ok(true)) => Ok(format!("{} is no longer held\n", picked.name)),
+            (_, Ok(false)) => Ok(format!("{} was not held\n", picked.name)),
+            (_, Err(error)) => Err(unlookable(&error)),
+        }
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::num::NonZeroUsize;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -20,6 +21,7 @@ use crate::daemon::config_dir::CRONTAB;
 use crate::daemon::environment_zone;
 use crate::exit::Exit;
 use crate::health::growth::{Forecast, REPORTS, forecast};
+use crate::health::mass_change::sentence;
 use crate::health::{complaints, due};
 use crate::hint::hint;
 use crate::schedule::crontab::Crontab;
@@ -184,6 +186,8 @@ fn state(
             let since = schedule.and_then(|schedule| schedule.since);
             state.complaints = complaints(now, &look, of.alert, since);
             state.complaints.extend(job.and_then(|job| other_sources(job, &look)));
+            let dir = of.dir.as_os_str().as_bytes();
+            state.complaints.extend(look.frozen.as_ref().map(|freeze| sentence(freeze, dir)));
             state.due = job.map(|job| due(&look.history, job.job.minimum_time_guard, now));
             state.crontab = schedule.zip(state.due).and_then(|(schedule, due)| schedule.next(due));
             state.contains = look.reports.last().map(contents);

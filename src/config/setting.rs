@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use engine::Prefix;
+use engine::snapshot::ChangeBrake;
 use lettre::message::Mailbox;
 use transport::remote::RemoteHelper;
 
@@ -267,6 +268,12 @@ settings! {
         value: "PERCENT",
         help: "Fail when a source lost more than this percentage of its files",
         default: Some("90"),
+    }
+    ChangeBrake => change_brake: ChangeBrake = backup::change_brake {
+        name: "CHANGE_BRAKE",
+        value: "on|strict|off",
+        help: "Freeze the removal of snapshots and warn when changes look unwanted (encryption, for example): when two signs of them coincide ('on'), at one sign ('strict'), or never ('off')",
+        default: Some("on"),
     }
     RenameDetection => rename_detection: Option<u64> = backup::rename_detection {
         name: "RENAME_DETECTION",

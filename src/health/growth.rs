@@ -81,6 +81,8 @@ mod tests {
                 carried_since: None,
                 pruned: Vec::new(),
                 renamed: Vec::new(),
+                suspicions: Vec::new(),
+                frozen: None,
                 holds: None,
                 coverage: None,
                 stuck: Vec::new(),

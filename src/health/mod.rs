@@ -2,6 +2,7 @@
 //! no I/O.
 
 pub(crate) mod growth;
+pub(crate) mod mass_change;
 
 use std::num::NonZeroUsize;
 

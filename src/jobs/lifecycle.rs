@@ -128,7 +128,8 @@ fn facts(outcome: &Result<Outcome, RunError>, exit: Exit) -> HookVariables {
 
 fn of_report(report: &Report) -> HookVariables {
     let counts = &report.counts;
-    let outcome = if counts.problems == 0 { "completed" } else { "completed_with_problems" };
+    let is_well = counts.problems == 0 && report.frozen.is_none();
+    let outcome = if is_well { "completed" } else { "completed_with_problems" };
     vec![
         ("BM_OUTCOME", outcome.into()),
         ("BM_SNAPSHOT", report.snapshot.clone().into()),

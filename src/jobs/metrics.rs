@@ -38,6 +38,8 @@ struct Numbers {
     newest_snapshot: Option<i64>,
     snapshots: usize,
     damaged: usize,
+    /// Whether pruning is frozen after a mass change.
+    frozen: bool,
     max_age_seconds: i64,
     /// From the report of the newest snapshot: entries, bytes, bytes copied, problems.
     report: Option<[u64; 4]>,
@@ -86,6 +88,7 @@ fn numbers(
         newest_snapshot: newest.map(|newest| newest.stamp.time().timestamp()),
         snapshots: history.complete.len(),
         damaged: history.complete.iter().filter(|name| catalog.standing(name).damaged).count(),
+        frozen: catalog.freeze(&history).is_some(),
         max_age_seconds: job.alert.max_age.num_seconds(),
         report: report
             .map(|counts| [counts.entries, counts.bytes, counts.bytes_copied, counts.problems]),
@@ -97,7 +100,7 @@ fn numbers(
 type Metric = (&'static str, &'static str, fn(&Numbers) -> Option<f64>);
 
 #[expect(clippy::cast_precision_loss, reason = "Prometheus knows floating point numbers only")]
-const METRICS: [Metric; 16] = [
+const METRICS: [Metric; 17] = [
     ("last_run_timestamp_seconds", "When the last run that was at work ended", |of| {
         of.last_run.map(|run| run.finished as f64)
     }),
@@ -122,6 +125,9 @@ const METRICS: [Metric; 16] = [
     ("snapshots", "Complete snapshots", |of| Some(of.snapshots as f64)),
     ("damaged_snapshots", "Complete snapshots in which a check found damage", |of| {
         Some(of.damaged as f64)
+    }),
+    ("pruning_frozen", "1 while no snapshot is removed after a mass change (CHANGE_BRAKE)", |of| {
+        Some(f64::from(u8::from(of.frozen)))
     }),
     ("snapshot_entries", "Entries of the newest snapshot", |of| of.report.map(|of| of[0] as f64)),
     ("snapshot_bytes", "Bytes of its files", |of| of.report.map(|of| of[1] as f64)),

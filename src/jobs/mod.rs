@@ -12,6 +12,7 @@ pub(crate) mod signals;
 pub(crate) mod sync_child;
 
 use std::io::{self, IsTerminal};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -48,6 +49,7 @@ use crate::term::terminal;
 use crate::term::units::{counted, duration};
 use crate::ui::dry_run::{DryRunChanges, DryRunEnd, DryRunFormat};
 use crate::ui::itemize::ItemLines;
+use crate::ui::mass_change::frozen;
 use crate::ui::parts::Parts;
 use crate::ui::progress::{ProgressTimer, Show};
 use crate::ui::progress_line::Task;
@@ -286,6 +288,7 @@ fn completed(log: &JobLog, job: &NamedJob, report: &Report, monitor: &LogMonitor
     let counts = &report.counts;
     let problems = counts.problems;
     let with = match problems {
+        0 if report.frozen.is_some() => ", but no snapshot was removed".to_owned(),
         0 => String::new(),
         _ => format!(", but {} could not be read well", counted(problems, "entry", "entries")),
     };
@@ -299,8 +302,12 @@ fn completed(log: &JobLog, job: &NamedJob, report: &Report, monitor: &LogMonitor
         below.push_str(&stats(counts, report.connection.as_ref()));
     }
     log.log(Level::INFO, &message, fields, &below);
+    if let Some(freeze) = &report.frozen {
+        log.warn(&frozen(freeze, job.job.backups_dir.as_os_str().as_bytes()));
+    }
     if problems == 0 {
-        return if report.stuck.is_empty() { Exit::Done } else { Exit::Listed };
+        let is_well = report.stuck.is_empty() && report.frozen.is_none();
+        return if is_well { Exit::Done } else { Exit::Listed };
     }
     let file = format!(".backup_manager/reports/{}.json", report.snapshot);
     let file = shown_path(&job.job.backups_dir.join(file));

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use engine::snapshot::Freeze;
 use serde::{Deserialize, Serialize};
 
 use crate::config::alert_channels::AlertLevel;
@@ -31,6 +32,9 @@ pub(crate) struct SentMemory {
     pub(crate) sent_unread: Option<i64>,
     /// The damaged snapshots that an alert has reported.
     pub(crate) damaged: Vec<String>,
+    /// When the last alert reported a mass change, and in which snapshot it was noticed.
+    pub(crate) sent_mass_change: Option<i64>,
+    pub(crate) mass_change: String,
 }
 
 /// How a run ended.
@@ -67,6 +71,8 @@ pub(crate) struct AfterRun {
     pub(crate) damaged: Vec<String>,
     /// Since when the newest snapshot contains an older version of an entry that could not be read.
     pub(crate) unread_since: Option<DateTime<Utc>>,
+    /// The mass change that froze the pruning.
+    pub(crate) frozen: Option<Freeze>,
     /// Whether the backups folder could be read.
     pub(crate) seen: bool,
 }
@@ -93,6 +99,7 @@ pub(crate) enum Alert {
     Stale { since: DateTime<Utc> },
     Unread { since: DateTime<Utc> },
     Damaged { snapshots: Vec<String> },
+    MassChange { reminder: bool },
     Recovered { since: Option<DateTime<Utc>> },
     Problems,
     Completed,
@@ -106,6 +113,7 @@ impl Alert {
             | Self::Stale { .. }
             | Self::Unread { .. }
             | Self::Damaged { .. }
+            | Self::MassChange { .. }
             | Self::Recovered { .. } => AlertLevel::Failure,
             Self::Problems => AlertLevel::Problem,
             Self::Completed => AlertLevel::Always,
@@ -164,6 +172,18 @@ pub(crate) fn decide(
             alerts.push(Alert::Damaged { snapshots });
         }
         after.damaged.clone_from(&facts.damaged);
+        match &facts.frozen {
+            Some(freeze) => {
+                let is_known =
+                    before.sent_mass_change.is_some() && before.mass_change == freeze.noticed;
+                if !is_known || due(before.sent_mass_change, now) {
+                    alerts.push(Alert::MassChange { reminder: is_known });
+                    after.sent_mass_change = Some(now.timestamp());
+                    after.mass_change.clone_from(&freeze.noticed);
+                }
+            }
+            None => (after.sent_mass_change, after.mass_change) = (None, String::new()),
+        }
     }
     alerts.retain(|alert| alert.level() <= rules.level);
     (alerts, after)
@@ -252,6 +272,7 @@ mod tests {
                 sound: 1,
                 damaged: Vec::new(),
                 unread_since: None,
+                frozen: None,
                 seen: true,
             };
             let (alerts, after) = decide(&memory, &facts, &rules(level), hour(*time));
@@ -268,6 +289,7 @@ mod tests {
             Alert::Stale { .. } => "stale",
             Alert::Unread { .. } => "unread",
             Alert::Damaged { .. } => "damaged",
+            Alert::MassChange { .. } => "mass change",
             Alert::Recovered { .. } => "recovered",
             Alert::Problems => "problems",
             Alert::Completed => "completed",
@@ -348,6 +370,7 @@ mod tests {
             sound: 1,
             damaged: Vec::new(),
             unread_since: Some(hour(0)),
+            frozen: None,
             seen: true,
         };
         let mut memory = SentMemory::default();
@@ -377,6 +400,7 @@ mod tests {
             sound: 0,
             damaged: vec!["p.a".to_owned()],
             unread_since: None,
+            frozen: None,
             seen: true,
         };
         let rules = rules(AlertLevel::Failure);
@@ -409,6 +433,7 @@ mod tests {
             sound: 0,
             damaged: Vec::new(),
             unread_since: None,
+            frozen: None,
             seen: false,
         };
         let mut memory = SentMemory::default();
@@ -421,5 +446,41 @@ mod tests {
         // A clock that was set back must not silence a job for years.
         let (alerts, _) = decide(&memory, &facts, &rules(AlertLevel::Problem), hour(-24 * 365));
         assert_eq!(alerts.len(), 1);
+    }
+
+    #[test]
+    fn a_mass_change_sends_an_alert_and_reminders_until_it_is_released() {
+        let freeze =
+            |noticed: &str| Some(Freeze { noticed: noticed.to_owned(), ..Freeze::default() });
+        let mut facts = AfterRun {
+            ended: RunEnd::Nothing,
+            failures: 0,
+            newest: Some(Newest { name: "p.b".to_owned(), time: hour(0) }),
+            safe: None,
+            sound: 1,
+            damaged: Vec::new(),
+            unread_since: None,
+            frozen: freeze("p.b"),
+            seen: true,
+        };
+        let mut memory = SentMemory::default();
+        let mut reminders = |facts: &AfterRun, hours| {
+            let (alerts, after) = decide(&memory, facts, &rules(AlertLevel::Failure), hour(hours));
+            memory = after;
+            alerts
+                .iter()
+                .filter_map(|alert| match alert {
+                    Alert::MassChange { reminder } => Some(*reminder),
+                    _ => None,
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(reminders(&facts, 1), [false]);
+        assert_eq!(reminders(&facts, 2), [true; 0]);
+        assert_eq!(reminders(&facts, 26), [true]);
+        facts.frozen = None;
+        assert_eq!(reminders(&facts, 27), [true; 0]);
+        facts.frozen = freeze("p.c");
+        assert_eq!(reminders(&facts, 28), [false]);
     }
 }

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::health::mass_change::{Commands, commands};
 use crate::notify::decide::{AfterRun, Alert, Newest, RunEnd};
 use crate::term::local_time;
 use crate::term::units::{counted, duration};
@@ -16,7 +17,7 @@ const LONGEST_QUOTE: usize = 600;
 /// An alert in the form in which it is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Message {
-    /// `failed`, `stale`, `unread`, `damaged`, `recovered`, `problems`, `completed`, or the event of a test
+    /// `failed`, `stale`, `unread`, `damaged`, `mass_change`, `recovered`, `problems`, `completed`, or the event of a test
     /// or a ping.
     pub(crate) event: String,
     pub(crate) urgent: bool,
@@ -80,6 +81,15 @@ pub(crate) fn message(alert: &Alert, facts: &AfterRun, speaker: &MessageSender<'
                 ("To do", "check the disk (dmesg, smartctl) and do not rely on those snapshots; take a new one now, the others are listed by: backup_manager list".to_owned()),
             ],
         ),
+        Alert::MassChange { reminder } => (
+            "mass_change",
+            true,
+            match reminder {
+                false => format!("backup {job} found a mass change that may be unwanted"),
+                true => format!("backup {job} removes no snapshots since a mass change"),
+            },
+            mass_change(facts, speaker),
+        ),
         Alert::Recovered { since } => (
             "recovered",
             false,
@@ -106,7 +116,8 @@ pub(crate) fn message(alert: &Alert, facts: &AfterRun, speaker: &MessageSender<'
     rows.push(("Safe", safe(facts, speaker)));
     let mut body = format!("{title} on {host}.\n\n");
     for (label, text) in rows {
-        let _ = writeln!(body, "{:<9}{}", format!("{label}:"), text);
+        let label = if label.is_empty() { String::new() } else { format!("{label}:") };
+        let _ = writeln!(body, "{label:<9}{text}");
     }
     let newest_snapshot = facts.newest.as_ref().map(|newest| newest.name.clone());
     Message {
@@ -192,6 +203,35 @@ fn unread(facts: &AfterRun, speaker: &MessageSender<'_>) -> String {
     )
 }
 
+fn mass_change(facts: &AfterRun, speaker: &MessageSender<'_>) -> Vec<Row> {
+    let Some(freeze) = &facts.frozen else { return Vec::new() };
+    let mut rows = vec![("What", quote(&freeze.what))];
+    if let Ok(since) = DateTime::parse_from_rfc3339(&freeze.since) {
+        let noticed = match freeze.noticed.is_empty() {
+            true => String::new(),
+            false => format!("; noticed in {}", freeze.noticed),
+        };
+        rows.push(("Since", format!("{}{noticed}", moment(since.to_utc(), speaker.now))));
+    }
+    if !freeze.examples.is_empty() {
+        rows.push(("For one", quote(&freeze.examples.join(", "))));
+    }
+    let done = match freeze.held.is_empty() {
+        true => "no snapshot is removed".to_owned(),
+        false => {
+            format!("{} is held, and no snapshot is removed until it is released", freeze.held)
+        }
+    };
+    rows.push(("Done", done));
+    if let Some(Commands { restore, release }) = commands(freeze, speaker.backups_dir.as_bytes()) {
+        rows.push(("To do", "look at these files; if the change was not wanted, end what makes it, then restore them:".to_owned()));
+        rows.push(("", restore));
+        rows.push(("Or", "if the change was wanted:".to_owned()));
+        rows.push(("", release));
+    }
+    rows
+}
+
 /// The snapshots that a restore could use.
 fn safe(facts: &AfterRun, speaker: &MessageSender<'_>) -> String {
     let dir = speaker.backups_dir;
@@ -259,6 +299,7 @@ mod tests {
             sound: 14,
             damaged: Vec::new(),
             unread_since: None,
+            frozen: None,
             seen: true,
         }
     }

@@ -185,6 +185,7 @@ fn facts(
         sound: 0,
         damaged: Vec::new(),
         unread_since: None,
+        frozen: None,
         seen: false,
     };
     let (Some(own), Ok(catalog)) = (own, Repository::open(dir)) else { return facts };
@@ -200,6 +201,7 @@ fn facts(
     facts.sound = sound.complete.len();
     let looked = look(dir, prefix, 1).ok();
     facts.unread_since = looked.as_ref().and_then(unread_since);
+    facts.frozen = looked.and_then(|looked| looked.frozen);
     facts.seen = true;
     facts
 }

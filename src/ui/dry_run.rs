@@ -17,6 +17,7 @@ use crate::term::shell;
 use crate::term::terminal;
 use crate::term::units::{bytes, count, counted};
 use crate::term::wrap;
+use crate::ui::mass_change;
 use crate::ui::summary::table;
 
 /// The format of a dry run's output.
@@ -219,6 +220,7 @@ fn totals(forecast: &DryRunReport, accept_shrink: bool) -> String {
         let names: Vec<String> = prunes.iter().map(ToString::to_string).collect();
         rows.push(("would delete", names.join(", ")));
     }
+    rows.extend(mass_change::rows(forecast));
     if counts.problems > 0 {
         rows.push(("not readable", entries(counts.problems)));
     }
@@ -242,8 +244,9 @@ fn totals(forecast: &DryRunReport, accept_shrink: bool) -> String {
 
 /// What a run would do, as JSON.
 fn summary(job: &str, forecast: &DryRunReport, accept_shrink: bool) -> Value {
-    let DryRunReport { base, resumes, held_until, busy, prunes, roots, counts, free, refused } =
+    let DryRunReport { base, resumes, held_until, busy, prunes, roots, counts, free, .. } =
         forecast;
+    let DryRunReport { suspicions, frozen, refused, .. } = forecast;
     let name = |name: &SnapshotName| name.to_string();
     let time = |time: &DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
     json!({
@@ -259,6 +262,8 @@ fn summary(job: &str, forecast: &DryRunReport, accept_shrink: bool) -> Value {
         "entries_to_copy": counts.copied,
         "bytes_to_copy": counts.bytes_copied,
         "free_bytes": free,
+        "suspicions": suspicions,
+        "frozen": frozen,
         "refused": refused.as_ref().filter(|_| !accept_shrink),
     })
 }
@@ -279,6 +284,8 @@ mod tests {
             roots: Vec::new(),
             counts: Counts { new: 2, copied: 1, bytes_copied: 4096, ..Counts::default() },
             free: Some(1024),
+            suspicions: Vec::new(),
+            frozen: None,
             refused: Some("the source is empty".to_owned()),
         }
     }

@@ -223,6 +223,7 @@ impl JobState {
             "sources": look.reports.last().map(sources),
             "snapshots": look.history.complete.len(),
             "damaged": look.damaged.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "mass_change": look.frozen,
             "problems": look.reports.last().map(|report| report.counts.problems),
             "carried_forward": look.reports.last().map(|report| report.counts.carried_forward),
             "unread_since": unread_since(look).map(rfc3339),

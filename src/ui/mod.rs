@@ -5,6 +5,7 @@ pub(crate) mod estimate;
 pub(crate) mod explain;
 pub(crate) mod itemize;
 pub(crate) mod job_state;
+pub(crate) mod mass_change;
 pub(crate) mod parts;
 pub(crate) mod progress;
 pub(crate) mod progress_line;

@@ -203,6 +203,8 @@ mod tests {
             carried_since: None,
             pruned: vec!["my_backup.01-11-2023_02-00-00".to_owned()],
             renamed: Vec::new(),
+            suspicions: Vec::new(),
+            frozen: None,
             holds: None,
             coverage: None,
             stuck: Vec::new(),

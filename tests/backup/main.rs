@@ -2,6 +2,7 @@
 
 mod access;
 mod bad_source;
+mod brake;
 mod clock;
 mod concurrency;
 mod file_systems;

@@ -1,6 +1,7 @@
 //! Remote sources that are read, and folders that are restored to, through `backup_manager serve` on the host, behind a
 //! real sshd.
 
+mod brake;
 mod choice;
 mod compressed;
 mod deltas;

@@ -36,6 +36,7 @@
 //!     max_delete: None,
 //!     links: Default::default(),
 //!     rename_from: None,
+//!     change_brake: engine::snapshot::ChangeBrake::Off,
 //!     prune_empty: false,
 //! };
 //! let context = Context {

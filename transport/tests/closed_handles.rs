@@ -147,6 +147,7 @@ fn entries_of_a_folder_that_cannot_be_opened_again_are_not_gone() {
         max_delete: None,
         links: Default::default(),
         rename_from: None,
+        change_brake: engine::snapshot::ChangeBrake::Off,
         prune_empty: false,
     };
     let first = run_shaky(&job, 0, SourceError::Vanished).unwrap().unwrap();

@@ -205,6 +205,7 @@ fn no_lie_about_what_is_unchanged_damages_a_snapshot() {
             max_delete: None,
             links: Default::default(),
             rename_from: None,
+            change_brake: engine::snapshot::ChangeBrake::Off,
             prune_empty: false,
         };
         let old = std::time::SystemTime::now() - std::time::Duration::from_secs(100);

@@ -92,6 +92,7 @@ impl Stage {
             max_delete: None,
             links: Default::default(),
             rename_from: None,
+            change_brake: engine::snapshot::ChangeBrake::Off,
             prune_empty: false,
         }
     }

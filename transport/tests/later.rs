@@ -89,6 +89,7 @@ fn taken(top: &Path, keep: Preserve, later: Later) -> Outcome {
         max_delete: None,
         links: Default::default(),
         rename_from: None,
+        change_brake: engine::snapshot::ChangeBrake::Off,
         prune_empty: false,
     };
     let context = Context {

@@ -38,7 +38,12 @@ impl Plan {
     ) -> Vec<SnapshotName> {
         let adopted = self.renames.iter().map(|rename| rename.to.clone());
         let mut all = there;
-        all.extend(adopted.map(|name| Candidate { name, held: false, damaged: false }));
+        all.extend(adopted.map(|name| Candidate {
+            name,
+            held: false,
+            damaged: false,
+            frozen: false,
+        }));
         all.sort_by_key(|candidate| candidate.name.stamp);
         let history = History::of(all.iter().map(|candidate| candidate.name.clone()));
         let prefix = all.first().map(|candidate| candidate.name.prefix.clone());

@@ -318,6 +318,7 @@ fn the_plan_knows_what_the_next_run_removes() {
         name: SnapshotName::parse(&Prefix::new("b").unwrap(), b"b.05-12-2025_00-00-00").unwrap(),
         held: true,
         damaged: false,
+        frozen: false,
     };
     assert_eq!(removed(5, Vec::new()), [""; 0]);
     assert_eq!(removed(4, Vec::new()), ["b.01-01-2026_11-00-00"]);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use crate::backup::brake::apply::suspicions;
 use crate::backup::change::{Change, ChangeSink};
 use crate::backup::plan::{CompareRules, TimeRule};
 use crate::backup::preview::Preview;
@@ -24,10 +25,11 @@ use crate::job::Job;
 use crate::monitor::context::Context;
 use crate::monitor::event::Event;
 use crate::monitor::{Phase, Silent};
-use crate::repository::records::holds::candidates;
+use crate::repository::records::holds::{candidates, freeze};
 use crate::repository::records::report::{Counts, Holds, RootFound};
 use crate::repository::records::sidecar::Sidecar;
 use crate::repository::{Repository, check_mounted, lineage, uptime};
+use crate::snapshot::changes::{Freeze, Suspicion};
 use crate::snapshot::history::{Decision, History};
 use crate::snapshot::name::{SnapshotName, SnapshotState};
 use crate::snapshot::retention::surplus;
@@ -53,6 +55,10 @@ pub struct DryRunReport {
     pub counts: Counts,
     /// Free bytes in the destination; `None` when the backups folder does not exist yet.
     pub free: Option<u64>,
+    /// Mass changes that may be unwanted. A dry run opens no file, so it does not know whether contents look random.
+    pub suspicions: Vec<Suspicion>,
+    /// Why pruning is frozen already.
+    pub frozen: Option<Freeze>,
     /// Why the run would fail although it can read everything (for example a collapsed root).
     pub refused: Option<String>,
 }
@@ -124,7 +130,14 @@ pub fn dry_run<S: Source>(
         Decision::Held { next, .. } if delayed => Some(next),
         Decision::Held { .. } | Decision::Resume(_) | Decision::Start => None,
     };
+    let roots = roots_found(&walk);
+    let suspicions = match &repository {
+        Some(repository) => suspicions(job, repository, &history, base.as_ref(), now, &roots),
+        None => Vec::new(),
+    };
+    let frozen = repository.as_ref().and_then(|repository| freeze(repository, &history));
     let prunes = match &repository {
+        Some(_) if !suspicions.is_empty() => Vec::new(),
         Some(repository) => leaving(job, repository, &history, base.as_ref(), now),
         None => Vec::new(),
     };
@@ -136,7 +149,9 @@ pub fn dry_run<S: Source>(
             .as_ref()
             .is_some_and(|repository| repository.is_locked(&job.prefix, &context.stop)),
         prunes,
-        roots: roots_found(&walk),
+        roots,
+        suspicions,
+        frozen,
         counts: walk.tally.counts(),
         free: repository.as_ref().and_then(Repository::free_bytes),
         refused: refused.or_else(|| refusal(job, &walk)).map(|error| error.to_string()),

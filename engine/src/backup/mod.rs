@@ -1,6 +1,7 @@
 //! A run: list, compare, plan, apply, seal.
 
 pub(crate) mod apply;
+pub(crate) mod brake;
 pub(crate) mod change;
 pub(crate) mod dry_run;
 pub(crate) mod itemize;

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::sync::{Arc, Mutex};
 
 use crate::backup::change::{Change, ChangeKind, ChangeSink};
-use crate::backup::plan::planned::{Planned, Renamed};
+use crate::backup::plan::planned::{Origin, Planned, Renamed};
 use crate::backup::plan::{Action, Verdict};
 use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::plan_sink::{EnteredFolder, PlanSink};
@@ -100,6 +100,8 @@ impl<S: Source> PlanSink<S> for Preview<S> {
                 }
                 _ if matches!(planned.renamed, Some(Renamed::Same(_))) => {
                     counts.renamed += 1;
+                    let from = origin(planned).map_or(entry.name, |origin| &origin.name);
+                    self.walk.changes.renamed(folder.area, from, entry.name);
                     counts.bytes_saved += meta.size;
                 }
                 Action::Fetch | Action::FetchAndCompare => {
@@ -180,12 +182,17 @@ impl<S: Source> PlanSink<S> for Preview<S> {
     }
 }
 
+/// The file of the base that an entry probably was renamed from.
+fn origin<'a>(planned: &'a Planned<'_>) -> Option<&'a Origin> {
+    match &planned.renamed {
+        Some(Renamed::Same(origins)) => origins.first().map(|origin| &**origin),
+        _ => None,
+    }
+}
+
 /// The change to report for an entry; `None` for an unchanged one.
 fn change<F>(folder: &WalkFolder<F>, planned: &Planned<'_>, bytes: u64) -> Option<Change> {
-    let from = match &planned.renamed {
-        Some(Renamed::Same(origins)) => origins.first().map(|origin| shown(&origin.path())),
-        _ => None,
-    };
+    let from = origin(planned).map(|origin| shown(&origin.path()));
     let change = match planned.step.verdict {
         Verdict::New | Verdict::Changed if from.is_some() => ChangeKind::Renamed,
         Verdict::New => ChangeKind::New,

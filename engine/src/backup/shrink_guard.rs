@@ -3,6 +3,7 @@
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+use crate::backup::brake::compare_heads::is_random_in;
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::setting::{MountSeen, RootSeen};
 use crate::backup::walk::state::tally::RootCounts;
@@ -143,7 +144,14 @@ pub(crate) fn roots_found<S: Source>(walk: &WalkState<S>) -> Vec<RootFound> {
         files: counts.now,
         bytes: counts.bytes,
     };
-    let found = |(root, counts, mounts): CountedRoot| RootFound {
+    let has_base = walk.set.base.top.is_some();
+    // The areas of the roots come first, in the same order.
+    let changes = |number: usize| {
+        let below = walk.mounts().into_iter().filter(|(_, mount)| mount.root == number);
+        let areas = std::iter::once(number).chain(below.map(|(area, _)| area));
+        walk.changes.of(areas, |path| is_random_in(walk.set.base.top.as_ref()?, path))
+    };
+    let found = |(number, (root, counts, mounts)): (usize, CountedRoot)| RootFound {
         path: crate::entry::escape::shown_path(&root.path),
         inside: crate::entry::escape::shown(&root.inside),
         files: counts.now,
@@ -152,8 +160,9 @@ pub(crate) fn roots_found<S: Source>(walk: &WalkState<S>) -> Vec<RootFound> {
         inode: root.inode,
         bytes: Some(counts.bytes),
         mounts: mounts.into_iter().map(mount).collect(),
+        changes: has_base.then(|| changes(number)),
     };
-    roots(walk).into_iter().map(found).collect()
+    roots(walk).into_iter().enumerate().map(found).collect()
 }
 
 #[cfg(test)]

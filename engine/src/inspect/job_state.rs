@@ -12,8 +12,9 @@ use crate::repository::records::progress::Reached;
 use crate::repository::records::report::Report;
 use crate::repository::records::report_file::report;
 use crate::repository::records::status::{JobStatus, last_status};
-use crate::repository::records::{damage, last_check};
+use crate::repository::records::{damage, holds, last_check};
 use crate::repository::{Repository, check_mounted};
+use crate::snapshot::changes::Freeze;
 use crate::snapshot::history::History;
 use crate::snapshot::name::{Prefix, SnapshotName};
 use crate::threads::cancel::Stop;
@@ -31,6 +32,8 @@ pub struct Look {
     pub reached: Option<Reached>,
     /// The newest readable reports, oldest first.
     pub reports: Vec<Report>,
+    /// Why pruning is frozen.
+    pub frozen: Option<Freeze>,
     /// The complete snapshots in which a check found damage.
     pub damaged: Vec<SnapshotName>,
     /// The result of the last check.
@@ -80,8 +83,10 @@ pub fn look(backups_dir: &Path, prefix: &Prefix, reports: usize) -> Result<Look,
     let other_prefixes = if is_empty { repository.prefixes()? } else { Vec::new() };
     let is_damaged = |name: &&SnapshotName| damage::is_damaged(&repository, name);
     let damaged = history.complete.iter().filter(is_damaged).cloned().collect();
+    let frozen = holds::freeze(&repository, &history);
     let last_check = last_check::load(&repository, prefix);
     Ok(Look {
+        frozen,
         damaged,
         last_check,
         other_prefixes,

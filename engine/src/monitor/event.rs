@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::entry::escape::shown;
+use crate::snapshot::changes::{Freeze, Suspicion};
 
 /// How much an event matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,6 +133,16 @@ pub enum Event {
         /// The number of files.
         files: u64,
     },
+    /// The changes of this run are suspicious.
+    Suspicious {
+        /// Which, and why.
+        suspicion: Suspicion,
+    },
+    /// No snapshot is removed because of a mass change.
+    Frozen {
+        /// Why, and until when.
+        freeze: Freeze,
+    },
     /// A check found this file damaged in the base, so it is copied again.
     Heals {
         /// Its path on the source.
@@ -171,6 +182,8 @@ impl Event {
     pub fn severity(&self) -> Severity {
         match self {
             Self::Limited { .. }
+            | Self::Suspicious { .. }
+            | Self::Frozen { .. }
             | Self::OpenToOthers { .. }
             | Self::RootLeftOut { .. }
             | Self::RootDropped { .. }
@@ -255,6 +268,13 @@ impl fmt::Display for Event {
             Self::Renamed { from, to, files } => {
                 write!(f, "renamed: {files} files of {from} are now in {to}")
             }
+            Self::Suspicious { suspicion } => {
+                write!(f, "a mass change that may be unwanted, in {suspicion}")
+            }
+            Self::Frozen { freeze: Freeze { held, .. } } => write!(
+                f,
+                "no snapshot is removed because of a mass change, until the hold of {held} is released"
+            ),
             Self::Heals { path } => {
                 write!(f, "{path}: it is damaged in the previous snapshot and is copied again")
             }

@@ -17,6 +17,7 @@ use crate::repository::records::report::Report;
 use crate::repository::records::sidecar::Sidecar;
 use crate::repository::records::{damage, holds};
 use crate::repository::store::Store;
+use crate::snapshot::changes::Freeze;
 use crate::snapshot::history::History;
 use crate::snapshot::name::{Prefix, SnapshotName};
 use crate::snapshot::retention::Candidate;
@@ -90,6 +91,12 @@ impl Repository {
     #[must_use]
     pub fn candidates(&self, history: &History) -> Vec<Candidate> {
         crate::repository::records::holds::candidates(self, history)
+    }
+
+    /// Why the pruning of `history` is frozen; `None` when it is not.
+    #[must_use]
+    pub fn freeze(&self, history: &History) -> Option<Freeze> {
+        holds::freeze(self, history)
     }
 
     /// Free bytes on the file system of the backups folder.

@@ -47,6 +47,8 @@ pub struct Candidate {
     /// Found damaged: it satisfies no rule. It goes when it would go even if it were intact and all
     /// intact snapshots that stay are newer.
     pub damaged: bool,
+    /// Pruning is frozen because of a mass change: it stays, and counts for the rules.
+    pub frozen: bool,
 }
 
 /// Why a snapshot stays.
@@ -74,6 +76,8 @@ pub enum KeepReason {
     Damaged,
     /// Damaged, but it would stay if it were intact.
     Spared,
+    /// Pruning is frozen because of a mass change.
+    Frozen,
 }
 
 /// Why a snapshot goes.
@@ -110,6 +114,7 @@ impl fmt::Display for KeepReason {
             Self::Room => "within MAX_BACKUPS",
             Self::Damaged => "damaged, but it may contain what no other snapshot does",
             Self::Spared => "damaged, but it would stay if it were intact",
+            Self::Frozen => "pruning is frozen after a mass change (CHANGE_BRAKE)",
         })
     }
 }
@@ -184,6 +189,11 @@ pub fn judge(
             (false, true) => RetentionDecision::Goes(RemovalReason::Damaged),
         };
     }
+    for (fate, candidate) in fates.iter_mut().zip(candidates) {
+        if candidate.frozen && !stays(fate) {
+            *fate = RetentionDecision::Stays(vec![KeepReason::Frozen]);
+        }
+    }
     fates
 }
 
@@ -248,7 +258,7 @@ pub fn surplus(
     new: &SnapshotName,
 ) -> (Vec<Expiring>, Vec<Expiring>) {
     let mut all = candidates.to_vec();
-    all.push(Candidate { name: new.clone(), held: false, damaged: false });
+    all.push(Candidate { name: new.clone(), held: false, damaged: false, frozen: false });
     all.sort_by_key(|candidate| candidate.name.stamp);
     let newest = candidates.last().map(|candidate| &candidate.name);
     let needed = |name: &SnapshotName| Some(name) == base || Some(name) == newest;

@@ -22,6 +22,7 @@ fn candidate(text: &str) -> Candidate {
         name: name(Stamp::of(time).unwrap()),
         held: text.ends_with('h'),
         damaged: text.ends_with('d'),
+        frozen: false,
     }
 }
 
@@ -169,7 +170,12 @@ fn the_oldest_goes_and_the_newest_only_afterwards() {
     ] {
         let candidates: Vec<Candidate> = snapshots
             .iter()
-            .map(|seconds| Candidate { name: at(*seconds), held: false, damaged: false })
+            .map(|seconds| Candidate {
+                name: at(*seconds),
+                held: false,
+                damaged: false,
+                frozen: false,
+            })
             .collect();
         let base = candidates.last().map(|candidate| candidate.name.clone());
         let retention = Retention { max: max(count), ..Retention::default() };
@@ -222,7 +228,7 @@ fn any_candidates() -> impl Strategy<Value = Vec<Candidate>> {
         let mut seconds = 1_600_000_000;
         let candidates = steps.into_iter().map(|(scale, step, note)| {
             seconds += step * 6_i64.pow(scale);
-            Candidate { name: at(seconds), held: note == 4, damaged: note == 5 }
+            Candidate { name: at(seconds), held: note == 4, damaged: note == 5, frozen: false }
         });
         candidates.collect()
     })
@@ -263,7 +269,7 @@ proptest! {
         let before = kept(&all, &retention);
         let mut more = all.clone();
         let last = all.last().map_or(1_600_000_000, |last| last.name.stamp.time().timestamp());
-        let new = Candidate { name: at(last + later), held: false, damaged: false };
+        let new = Candidate { name: at(last + later), held: false, damaged: false, frozen: false };
         more.push(new.clone());
         let after = kept(&more, &retention);
         let extra: Vec<_> = after.iter().filter(|one| !before.contains(one)).collect();

@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use engine::Prefix;
 use engine::entry::escape::shown;
+use engine::snapshot::ChangeBrake;
 use transport::remote::RemoteHelper;
 
 use crate::config::checks::list;
@@ -226,6 +227,16 @@ pub(crate) fn switch(raw: &Raw) -> Checked<bool> {
         "on" | "yes" | "true" | "1" => Ok(true),
         "off" | "no" | "false" | "0" => Ok(false),
         other => wrong(format!("'{other}' is not a switch; write on or off")),
+    }
+}
+
+/// How many signs of a mass change freeze the pruning.
+pub(crate) fn change_brake(raw: &Raw) -> Checked<ChangeBrake> {
+    match text(raw)?.to_ascii_lowercase().as_str() {
+        "on" => Ok(ChangeBrake::On),
+        "strict" => Ok(ChangeBrake::Strict),
+        "off" => Ok(ChangeBrake::Off),
+        other => wrong(format!("'{other}' is not known; write on, strict or off")),
     }
 }
 

@@ -116,6 +116,7 @@ impl Draft<'_> {
                 latest: self.value(|layer| layer.latest_link.as_ref())?,
                 previous_versions: self.value(|layer| layer.previous_versions.as_ref())?,
             },
+            change_brake: self.value(|layer| layer.change_brake.as_ref())?,
             rename_from: self.value(|layer| layer.rename_detection.as_ref())?,
             prune_empty: wanted.prune_empty,
         };

@@ -154,6 +154,7 @@ impl<S: Source> SnapshotWriter<S> {
             return;
         }
         self.walk.tally.count(|counts| counts.turn(planned, found));
+        self.walk.turned_out(folder, item, planned);
         self.walk.report_item(self.walk.item(folder, &item.planned()));
     }
 }

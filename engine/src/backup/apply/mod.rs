@@ -163,7 +163,10 @@ impl<S: Source> SnapshotWriter<S> {
             Action::Fetch | Action::FetchAndCompare => Ok(false),
         };
         let result = match result {
-            Ok(true) => return Ok(Applied::Stored),
+            Ok(true) => {
+                self.sampled_kept(folder, handles, planned);
+                return Ok(Applied::Stored);
+            }
             Ok(false) if planned.entry.meta.kind == Kind::File => {
                 return Ok(Applied::Fetch(PendingEntry::to_fetch(planned)));
             }

@@ -338,7 +338,7 @@ impl<S: Source> FileReceiver<S> {
         let entry = ListedEntry::from(&item.entry);
         writing.settle()?;
         let (length, taken_up, method) = (writing.length(), writing.taken_up(), writing.method());
-        let stored = writing.stored();
+        let (stored, looks_random) = (writing.stored(), writing.looks_random());
         let (file, hash) = writing.finish(self.writer.metadata_writer.abilities.xattrs)?;
         self.done.counts.bytes_stored += stored;
         self.done.counts.copied += 1;
@@ -356,6 +356,7 @@ impl<S: Source> FileReceiver<S> {
             _ => metadata_writer.existing(&file, entry),
         })?;
         self.folder.changes.stored(entry.name, method, &hash);
+        self.writer.sampled(&self.folder, &self.handles, &item, looks_random);
         self.writer.note(&self.folder, entry.name, record);
         add(&self.walk.set.context.progress.copied, 1);
         Ok(())

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::backup::apply::snapshot_writer::SnapshotWriter;
+use crate::backup::brake::apply::suspicions;
 use crate::backup::dry_run::describe_missing;
 use crate::backup::run::attempt::{Attempt, SnapshotNames};
 use crate::backup::run::checkpoints::keep_checkpoints;
 use crate::backup::run::count;
 use crate::backup::run::open::{checkpoints, make_incomplete, new_writer, probe_destination};
 use crate::backup::run::prepare::Prepared;
+use crate::backup::shrink_guard::roots_found;
 use crate::backup::walk::Walk;
 use crate::backup::walk::state::setting::DurableFiles;
 use crate::error::RunError;
@@ -19,6 +21,8 @@ use crate::monitor::Phase;
 use crate::monitor::event::Event;
 use crate::repository::manifest;
 use crate::repository::records::journal::{CheckpointTimer, Checkpoints};
+use crate::repository::records::report::RootFound;
+use crate::snapshot::history::History;
 use crate::source::Source;
 use crate::threads::cancel::Stop;
 
@@ -56,10 +60,13 @@ pub(crate) fn fill<S: Source>(
 ) -> Result<Filled<S>, RunError> {
     let Prepared { names, history } = &mut prepared;
     let mut pruned = Vec::new();
-    let mut first = true;
+    let (mut first, mut seen) = (true, Vec::new());
     let content = loop {
-        match fill_once(attempt, names, std::mem::take(&mut first)) {
+        match fill_once(attempt, names, std::mem::take(&mut first), &mut seen) {
             Ok(content) => break content,
+            Err(error @ RunError::NoSpace { .. }) if needs_all(attempt, history, names, &seen) => {
+                return Err(with_needed(attempt, error, names));
+            }
             Err(error @ RunError::NoSpace { .. }) => match attempt.make_room(history, names)? {
                 Some(removed) => pruned.push(removed),
                 None => return Err(with_needed(attempt, error, names)),
@@ -70,10 +77,45 @@ pub(crate) fn fill<S: Source>(
     Ok(Filled { prepared, content, pruned })
 }
 
+/// Whether snapshots that could be removed to make room have to stay, because the changes that the run saw below `roots` before the disk was
+/// full are suspicious. Reports them.
+fn needs_all<S: Source>(
+    attempt: &Attempt<'_, S>,
+    history: &History,
+    names: &SnapshotNames,
+    roots: &[RootFound],
+) -> bool {
+    let Attempt { job, repository, context, began, .. } = attempt;
+    if attempt.surplus(history, names).0.is_empty() {
+        return false;
+    }
+    let found = suspicions(job, repository, history, names.base.as_ref(), *began, roots);
+    for suspicion in &found {
+        context.monitor.event(&Event::Suspicious { suspicion: suspicion.clone() });
+    }
+    if !found.is_empty() {
+        let what = "the destination is full, and because of the mass change no snapshot is removed to make room; if the change is wanted, CHANGE_BRAKE=off for one run allows that";
+        context.monitor.event(&Event::Aside { what: what.to_owned() });
+    }
+    !found.is_empty()
+}
+
+/// What a walk that did not reach its end saw of the roots, with all the files that the base has.
+fn seen_so_far<S: Source>(writer: &SnapshotWriter<S>) -> Vec<RootFound> {
+    let walk = &writer.walk;
+    let mut roots = roots_found(walk);
+    for (found, root) in roots.iter_mut().zip(walk.roots()) {
+        let files = root.held_before.map_or(0, |(files, _)| files);
+        found.files_before = found.files_before.max(files);
+    }
+    roots
+}
+
 fn fill_once<S: Source>(
     attempt: &Attempt<'_, S>,
     names: &SnapshotNames,
     first: bool,
+    seen: &mut Vec<RootFound>,
 ) -> Result<Filling<S>, RunError> {
     let Attempt { repository, recorder, context, .. } = attempt;
     context.progress.enter(Phase::Preparing);
@@ -90,6 +132,7 @@ fn fill_once<S: Source>(
         let freed = rounds == 0 && writer.walk.freed.load(Ordering::Relaxed) > 0;
         let full = matches!(error, RunError::NoSpace { .. });
         if !full || rounds == ROUNDS || !(freed || has_more_room_now(attempt, &error)) {
+            *seen = seen_so_far(&writer);
             return Err(error);
         }
         rounds += 1;

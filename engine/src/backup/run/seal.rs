@@ -44,14 +44,18 @@ pub(crate) fn seal<S: Source>(
     accepted: Accepted<S>,
 ) -> Result<Sealed, RunError> {
     let Attempt { repository, recorder, context, .. } = attempt;
-    let Accepted { filled: Filled { prepared, content, mut pruned }, roots } = accepted;
+    let Accepted { filled, roots, suspicions, frozen } = accepted;
+    let Filled { prepared, content, mut pruned } = filled;
     let Prepared { names, history } = prepared;
     context.progress.enter(Phase::Sealing);
     let path = repository.path.join(names.incomplete.to_string());
     let unsynced = |error| RunError::Sync { path: path.clone(), error };
     content.checkpoints.sync().map_err(unsynced)?;
     still_alone(attempt, &names, &content)?;
-    let (before, after) = attempt.surplus(&history, &names);
+    let (before, after) = match frozen {
+        Some(_) => (Vec::new(), Vec::new()),
+        None => attempt.surplus(&history, &names),
+    };
     let mut stuck = attempt.leftovers.clone();
     let in_use = attempt.waits(&history, before.iter().chain(&after), &mut stuck);
     let mut retired = attempt.retire(&before, &mut stuck);
@@ -61,6 +65,7 @@ pub(crate) fn seal<S: Source>(
     let mut report = report(attempt, &names, &content, roots);
     report.dropped = dropped(attempt, &history, &pruned);
     (report.pruned, report.stuck, report.in_use) = (pruned, stuck.clone(), in_use);
+    (report.suspicions, report.frozen) = (suspicions, frozen);
     report.carried_since = recorder.carried_since();
     if let Some(coverage) = &mut report.coverage {
         coverage.not_entered = recorder.not_entered();
@@ -148,6 +153,8 @@ fn report<S: Source>(
         stuck: Vec::new(),
         in_use: BTreeMap::new(),
         renamed: walk.renamed(),
+        suspicions: Vec::new(),
+        frozen: None,
         counts: walk.tally.counts(),
     }
 }

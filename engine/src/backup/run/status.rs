@@ -22,7 +22,11 @@ pub(crate) fn note_status(
     result: &Result<Report, RunError>,
 ) {
     let (outcome, reason, snapshot) = match result {
-        Ok(report) if report.counts.problems > 0 || !report.stuck.is_empty() => {
+        Ok(report)
+            if report.counts.problems > 0
+                || !report.stuck.is_empty()
+                || report.frozen.is_some() =>
+        {
             ("completed_with_problems", None, Some(report.snapshot.clone()))
         }
         Ok(report) => ("completed", None, Some(report.snapshot.clone())),

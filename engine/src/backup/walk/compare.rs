@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::backup::brake::tally::ChangeCounts;
 use crate::backup::plan::planned::{PendingEntry, Planned};
 use crate::backup::plan::{Action, KnownEntries, Verdict, plan};
 use crate::backup::walk::Walk;
@@ -60,6 +61,35 @@ impl<S: Source> WalkState<S> {
             let place = Arc::clone(&folder.place);
             self.queue.push(WalkTask::Gone { parent, place, name, area, left_out: false });
         }
+    }
+
+    /// Counts an entry of `folder` for the brake on mass changes.
+    fn count_change(
+        &self,
+        folder: &WalkFolder<S::Folder>,
+        planned: &Planned<'_>,
+        changes: &mut ChangeCounts,
+    ) {
+        let Planned { entry, base, step, .. } = planned;
+        let base = base.as_ref().map(|base| &base.meta);
+        changes.entry((entry.name, entry.meta), base, step.verdict, self.set.base_since, || {
+            folder.place.source_of(entry.name)
+        });
+    }
+
+    /// Corrects what was counted of `item`, whose verdict was `planned`.
+    pub(crate) fn turned_out(
+        &self,
+        folder: &WalkFolder<S::Folder>,
+        item: &PendingEntry,
+        planned: Verdict,
+    ) {
+        if planned == Verdict::Changed {
+            return self.changes.is_unchanged(folder.area);
+        }
+        let mut changes = ChangeCounts::default();
+        self.count_change(folder, &item.planned(), &mut changes);
+        self.changes.add(folder.area, changes);
     }
 
     /// Completes the base's entry of a folder. Its sidecar record is in the file of that folder, not of its parent.
@@ -192,7 +222,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         let mut new_folders = Subfolders::default();
         let mut replaced = self.state.renames.gone_from(&folder.place);
         let collects = self.state.renames.collects();
-        let mut batched = Batched::default();
+        let (mut batched, mut changes) = (Batched::default(), ChangeCounts::default());
         let mut judging = folder.scope().map(|scope| scope.judging());
         for Compared { entry, base, confirmed } in entries {
             if self.state.halted() {
@@ -231,6 +261,9 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
             let put_off = self.puts_off(&planned);
             batched.entry(entry.meta, planned.step.verdict);
             self.state.count_base(folder, &handles, &planned, folder.area, &mut batched);
+            if is_other(&planned) {
+                self.state.count_change(folder, &planned, &mut changes);
+            }
             if is_folder {
                 self.state.report_unmounted(folder, entry.name);
                 let is_known =
@@ -255,6 +288,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         }
         if count {
             self.state.tally.add(&batched, folder.area);
+            self.state.changes.add(folder.area, changes);
             add(&self.state.set.context.progress.entries, batched.counts.entries);
         }
         drop(replaced);
@@ -399,11 +433,21 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         if count {
             self.state.report_unread_attributes(folder, entry);
             self.state.tally.add(&batched, area);
+            if is_other(&planned) {
+                let mut changes = ChangeCounts::default();
+                self.state.count_change(folder, &planned, &mut changes);
+                self.state.changes.add(area, changes);
+            }
             add(&self.state.set.context.progress.entries, 1);
         }
         self.apply(folder, &handles, source, &[planned]);
         Ok(())
     }
+}
+
+/// Whether the content of an entry is another one than that of the base.
+fn is_other(planned: &Planned<'_>) -> bool {
+    matches!(planned.step.verdict, Verdict::New | Verdict::Changed)
 }
 
 /// The entry of a folder above a source root as this process would create it, for a job that does not preserve the

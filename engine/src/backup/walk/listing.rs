@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::backup::brake::tally::ChangeCounts;
 use crate::backup::walk::Walk;
 use crate::backup::walk::expect::known::{BaseNamesLeft, Compared, Confirmation, ConfirmedFolder};
 use crate::backup::walk::folder::WalkFolder;
@@ -93,7 +94,7 @@ impl<S: Source> WalkState<S> {
         if !left_out {
             self.collect_gone(&place, &dir);
         }
-        let mut batched = Batched::default();
+        let (mut batched, mut changes) = (Batched::default(), ChangeCounts::default());
         // Of a base that cannot be read completely, the readable part is counted.
         let _ = dir.names(|entry| {
             batched.counts.deleted += u64::from(!left_out);
@@ -105,10 +106,12 @@ impl<S: Source> WalkState<S> {
                 batched.root.left_out += 1;
             } else {
                 batched.root.before += 1;
+                changes.gone(entry.name, || place.inside_of(entry.name));
             }
             ControlFlow::Continue(())
         });
         self.tally.add(&batched, area);
+        self.changes.add(area, changes);
         Ok(())
     }
 
@@ -279,7 +282,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         let base = handles.base.as_ref().filter(|_| others == BaseNamesLeft::Possible);
         if let Some(base) = base.and_then(|dir| dir.try_clone().ok()) {
             let base = Arc::new(base);
-            let mut batched = Batched::default();
+            let (mut batched, mut changes) = (Batched::default(), ChangeCounts::default());
             let mut gone =
                 self.state.renames.collects().then(|| self.state.renames.gone_from(&folder.place));
             let mut judging = folder.scope().map(|scope| scope.judging());
@@ -327,6 +330,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
                         });
                     } else {
                         batched.root.before += 1;
+                        changes.gone(entry.name, || folder.place.inside_of(entry.name));
                         let records = &folder.base_records;
                         let look = |it: &mut GoneFromFolder<'_>| {
                             self.state.look_at_gone(&base, records, entry.name, it)
@@ -337,6 +341,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
                 ControlFlow::Continue(())
             });
             self.state.tally.add(&batched, folder.area);
+            self.state.changes.add(folder.area, changes);
         }
         if folder.fresh {
             return Ok(());

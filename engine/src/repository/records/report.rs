@@ -6,6 +6,7 @@ use crate::entry::Time;
 use crate::entry::escape::unshown;
 use crate::monitor::event::Stuck;
 use crate::repository::records::coverage::Coverage;
+use crate::snapshot::changes::{Freeze, RootChanges, Suspicion};
 use crate::snapshot::host::Host;
 use crate::source::ConnectionReport;
 
@@ -159,6 +160,9 @@ pub struct RootFound {
     /// The mount points below the root that the source reports.
     #[serde(default)]
     pub mounts: Vec<MountFound>,
+    /// What changed since the base; `None` for a first snapshot and in reports that did not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<RootChanges>,
 }
 
 /// File system types (statfs(2)) whose inode numbers change with each mount or reboot: overlay, FUSE, FAT,
@@ -329,6 +333,12 @@ pub struct Report {
     /// Files that the base has under another path, summed up by folder. At most some thousand are named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub renamed: Vec<RenamedPath>,
+    /// Mass changes below source roots that may be unwanted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suspicions: Vec<Suspicion>,
+    /// Why pruning is frozen, as known when the snapshot was completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<Freeze>,
     /// Entry counts. This is the last field: the list of problems follows it in the file.
     pub counts: Counts,
 }
@@ -351,6 +361,7 @@ mod tests {
             inode,
             bytes: None,
             mounts: Vec::new(),
+            changes: None,
         };
         for (before, inode, now, replaced) in [
             ("ef53:01", Some(7), Some("ef53:01"), false),
@@ -394,6 +405,7 @@ mod tests {
             inode: Some(files),
             bytes: Some(files_before),
             mounts: Vec::new(),
+            changes: Some(RootChanges { changed: files, ..RootChanges::default() }),
         });
         let counts = (any::<u64>(), any::<u64>(), any::<u64>());
         let texts = (".*", ".*", prop::option::of(".*"), prop::collection::vec(".*", 0..3));
@@ -428,6 +440,8 @@ mod tests {
                 stuck: Vec::new(),
                 in_use: std::collections::BTreeMap::new(),
                 renamed: Vec::new(),
+                suspicions: vec![Suspicion { path: "/a".to_owned(), ..Suspicion::default() }],
+                frozen: None,
                 counts: Counts {
                     entries: counts.0,
                     bytes: counts.1,

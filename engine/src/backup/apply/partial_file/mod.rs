@@ -12,6 +12,7 @@ use rustix::fs::FallocateFlags;
 
 use crate::backup::apply::partial_file::resume_marks::{ResumeMark, ResumeMarks};
 use crate::backup::apply::partial_file::shared_blocks::{SharedBlocks, unshare};
+use crate::backup::brake::sample::looks_random;
 use crate::entry::digest::{Digest, Method};
 use crate::entry::{Kind, Meta};
 use crate::fs::metadata::xattrs;
@@ -41,6 +42,8 @@ pub(crate) struct Writing {
     taken_up: u64,
     /// Bytes of it that are holes which this run left.
     holes: u64,
+    /// Whether its first bytes look random; `None` when they do not say or this run did not write them.
+    looks_random: Option<bool>,
     /// Bytes from its start that the disk stores or has been asked to store.
     sent_to_disk: u64,
     /// The base's copy, whose equal blocks it shares.
@@ -66,6 +69,7 @@ impl Writing {
             marked: false,
             taken_up: 0,
             holes: 0,
+            looks_random: None,
             sent_to_disk: 0,
             shares: None,
         }
@@ -130,6 +134,7 @@ impl Writing {
             marked,
             taken_up,
             holes: 0,
+            looks_random: None,
             sent_to_disk: length,
             shares: None,
         }))
@@ -146,6 +151,9 @@ impl Writing {
             None => self.file.write_all(bytes)?,
         }
         self.hasher.update(bytes);
+        if self.length == 0 {
+            self.looks_random = looks_random(bytes);
+        }
         self.length += bytes.len() as u64;
         self.ends_in_hole = false;
         if self.shares.as_ref().is_some_and(SharedBlocks::is_over) {
@@ -234,6 +242,11 @@ impl Writing {
     /// Bytes written so far, including those of an earlier run.
     pub(crate) fn length(&self) -> u64 {
         self.length
+    }
+
+    /// Whether its first bytes look random; `None` when that is not known.
+    pub(crate) fn looks_random(&self) -> Option<bool> {
+        self.looks_random
     }
 
     /// Bytes of [`Writing::length`] that an earlier run wrote.

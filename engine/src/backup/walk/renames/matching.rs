@@ -221,6 +221,7 @@ impl<S: Source> WalkState<S> {
         origin: &Origin,
     ) {
         self.tally.count(|counts| counts.renamed += 1);
+        self.changes.renamed(folder.area, &origin.name, entry.name);
         lock(&self.found_renames).add(&origin.path(), &folder.place.inside_of(entry.name));
     }
 }

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
+use crate::backup::brake::tally::ChangeTally;
 use crate::backup::plan::planned::Planned;
 use crate::backup::walk::expect::known::Guesses;
 use crate::backup::walk::folder::WalkFolder;
@@ -55,6 +56,8 @@ pub(crate) struct WalkState<S: Source> {
     pub(super) source: Arc<S>,
     pub(crate) set: WalkSetting,
     pub(crate) tally: Tally,
+    /// What changed below the roots, for the brake on mass changes.
+    pub(crate) changes: ChangeTally,
     /// The filters of the whole job; `None` when it has none.
     pub(super) scope: Option<Arc<Scope>>,
     pub(super) queue: Arc<Queue<WalkTask<S::Folder>>>,
@@ -104,6 +107,7 @@ impl<S: Source> WalkState<S> {
         Arc::new(Self {
             source,
             tally: Tally::new(set.roots.len()),
+            changes: ChangeTally::default(),
             scope: (!set.filters.is_empty()).then(|| set.filters.scope()),
             queue: Arc::new(Queue::new(folders)),
             gate: Semaphore::new(files as u64),
