@@ -362,12 +362,12 @@ impl Source for SftpSource {
 
     fn fetch(&self, folder: &Arc<SftpFolder>, files: Vec<Wanted>, sink: Box<dyn ContentSink>) {
         let (path, real) = (Arc::clone(&folder.path), folder.real.clone());
-        let commands = self.connected.commands().cloned();
         let again: Fetch = {
+            let commands = self.connected.commands().cloned();
             let (path, real) = (Arc::clone(&path), real.clone());
-            Box::new(move |parts, sink| {
-                let command = Command::Fetch(path, real, parts, sink);
-                let refused = match commands {
+            Arc::new(move |parts, sink| {
+                let command = Command::Fetch(Arc::clone(&path), real.clone(), parts, sink);
+                let refused = match &commands {
                     Some(commands) => commands.send(command).map_err(|refused| refused.0),
                     None => Err(command),
                 };

@@ -1,7 +1,6 @@
 //! Compares random parts of a file with a file of the base that probably has the same content, instead of fetching the
 //! whole file. Only a file of which a part differs is fetched.
 
-use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
@@ -21,51 +20,42 @@ const SAMPLES: u64 = 3;
 const LENGTH: u64 = 64 << 10;
 
 /// Fetches files for a sink.
-pub(crate) type Fetch = Box<dyn FnOnce(Vec<Part>, Box<dyn ContentSink>) + Send>;
+pub(crate) type Fetch = Arc<dyn Fn(Vec<Part>, Box<dyn ContentSink>) + Send + Sync>;
 
-/// The parts to fetch for `files`, and the sink that receives them. `fetch` fetches the files of which a part differs.
+/// The parts to fetch for `files`, and the sink that receives them. `fetch` fetches further parts, and the files of which a
+/// part differs. The parts of a file are fetched one after the other: a line that breaks again and again still
+/// carries one more each time.
 pub(crate) fn sampled(
     files: Vec<Wanted>,
     sink: Box<dyn ContentSink>,
     fetch: Fetch,
 ) -> (Vec<Part>, Box<dyn ContentSink>) {
     // A smaller file is fetched whole, and its hash is compared.
-    let is_sampled = |wanted: &Wanted| {
-        matches!(wanted.base, Some(OfBase::Same(_))) && wanted.entry.meta.size > SAMPLES * LENGTH
-    };
-    if !files.iter().any(is_sampled) {
+    let is_sampled = |wanted: &Wanted| wanted.entry.meta.size > SAMPLES * LENGTH;
+    let is_same = |wanted: &Wanted| matches!(wanted.base, Some(OfBase::Same(_)));
+    if !files.iter().any(|wanted| is_same(wanted) && is_sampled(wanted)) {
         return (files.into_iter().map(Part::whole).collect(), sink);
     }
-    let (mut parts, mut places, mut compared) = (Vec::new(), Vec::new(), Vec::new());
-    for (index, wanted) in files.into_iter().enumerate() {
-        match &wanted.base {
-            Some(OfBase::Same(base)) if is_sampled(&wanted) => {
-                let base = Arc::clone(base);
-                for number in 0..SAMPLES {
-                    let from = random_below(wanted.entry.meta.size - LENGTH + 1, number);
-                    let part = Wanted { from, ..wanted.clone() };
-                    parts.push(Part { wanted: part, length: Some(LENGTH) });
-                    let end = from + LENGTH;
-                    places.push(Place::Sample { file: compared.len(), at: from, end });
-                }
-                compared.push(Compared {
-                    index,
-                    wanted,
-                    base,
-                    file: None,
-                    is_equal: true,
-                    outstanding: SAMPLES,
-                    after: None,
-                });
-            }
-            _ => {
-                parts.push(Part::whole(wanted));
-                places.push(Place::File(index));
-            }
+    let wholes = |(index, wanted)| Awaited { index, wanted, compared: None };
+    let awaited = files.into_iter().enumerate().map(wholes).map(|mut file| {
+        if let Some(OfBase::Same(base)) = &file.wanted.base
+            && is_sampled(&file.wanted)
+        {
+            file.compared = Some(Compared { base: Arc::clone(base), left: SAMPLES, at: 0, end: 0 });
         }
-    }
-    let fetch = Some(fetch);
-    (parts, Box::new(Samples { sink, places, compared, fetch }))
+        file
+    });
+    next(awaited, sink, fetch)
+}
+
+/// The next parts of the files that are awaited, and their sink.
+fn next(
+    awaited: impl Iterator<Item = Awaited>,
+    sink: Box<dyn ContentSink>,
+    fetch: Fetch,
+) -> (Vec<Part>, Box<dyn ContentSink>) {
+    let (parts, files) = awaited.map(Awaited::ask).unzip();
+    (parts, Box::new(Samples { sink, files, again: Vec::new(), fetch }))
 }
 
 /// A random number below `limit`.
@@ -73,51 +63,50 @@ fn random_below(limit: u64, seed: u64) -> u64 {
     RandomState::new().hash_one(seed) % limit.max(1)
 }
 
-/// What a fetched part belongs to.
-enum Place {
-    /// A whole file: its index in the request of the engine.
-    File(usize),
-    /// A part of one of the files that are compared, how far it arrived, and its end.
-    Sample { file: usize, at: u64, end: u64 },
+/// A file of which more is awaited.
+struct Awaited {
+    /// The index in the request of the engine.
+    index: usize,
+    wanted: Wanted,
+    /// `None` for a file that is fetched whole.
+    compared: Option<Compared>,
 }
 
 /// A file that is compared.
 struct Compared {
-    /// The index in the request of the engine.
-    index: usize,
-    wanted: Wanted,
     base: Arc<dyn BaseFile>,
-    file: Option<File>,
-    is_equal: bool,
-    /// Parts without an end.
-    outstanding: u64,
-    /// The end of the first part that failed or is of another state of the file, otherwise that of the last part.
-    after: Option<Result<Meta, SourceError>>,
+    /// The parts without an end.
+    left: u64,
+    /// How far the current part arrived, and its end. Behind the end when it differs.
+    at: u64,
+    end: u64,
+}
+
+impl Awaited {
+    /// Asks for the file, or for a part of it.
+    fn ask(mut self) -> (Part, Self) {
+        let Some(compared) = &mut self.compared else {
+            return (Part::whole(self.wanted.clone()), self);
+        };
+        let from = random_below(self.wanted.entry.meta.size - LENGTH + 1, compared.left);
+        (compared.at, compared.end) = (from, from + LENGTH);
+        let wanted = Wanted { from, ..self.wanted.clone() };
+        (Part { wanted, length: Some(LENGTH) }, self)
+    }
 }
 
 impl Compared {
-    /// Compares the bytes at an offset with those of the base.
-    fn compare(&mut self, at: u64, bytes: &[u8]) -> ControlFlow<()> {
-        if self.file.is_none() {
-            self.file = self.base.open().ok();
-        }
+    /// Compares the next bytes with those of the base.
+    fn compare(&mut self, bytes: &[u8]) -> ControlFlow<()> {
         let mut of_base = vec![0; bytes.len()];
         // A file of the base that cannot be read is not equal.
-        let read = self.file.as_ref().map(|file| file.read_exact_at(&mut of_base, at));
-        self.is_equal &= matches!(read, Some(Ok(()))) && of_base == bytes;
-        if self.is_equal { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    }
-
-    /// Records the end of a part.
-    fn ended(&mut self, after: Result<Meta, SourceError>) {
-        self.outstanding -= 1;
-        let listed = &self.wanted.entry.meta;
-        let is_listed = |after: &Result<Meta, SourceError>| {
-            after.as_ref().is_ok_and(|after| same_version(listed, after))
-        };
-        if self.after.as_ref().is_none_or(is_listed) {
-            self.after = Some(after);
+        let read = self.base.open().and_then(|file| file.read_exact_at(&mut of_base, self.at));
+        if self.at <= self.end && read.is_ok() && of_base == bytes {
+            self.at += bytes.len() as u64;
+            return ControlFlow::Continue(());
         }
+        self.at = u64::MAX;
+        ControlFlow::Break(())
     }
 }
 
@@ -125,56 +114,29 @@ impl Compared {
 struct Samples {
     sink: Box<dyn ContentSink>,
     /// What each part of the request belongs to.
-    places: Vec<Place>,
-    compared: Vec<Compared>,
-    fetch: Option<Fetch>,
-}
-
-impl Samples {
-    /// Ends a file all of whose parts have ended. One that differs is fetched later.
-    fn settle(&mut self, number: usize) {
-        let file = &mut self.compared[number];
-        if file.outstanding > 0 {
-            return;
-        }
-        // Many files of a request wait for its end.
-        file.file = None;
-        let listed = &file.wanted.entry.meta;
-        match file.after.take() {
-            Some(Ok(after)) if same_version(listed, &after) && !file.is_equal => {}
-            Some(after) => {
-                if after.as_ref().is_ok_and(|after| same_version(listed, after)) {
-                    self.sink.same(file.index, ContentProof::Samples);
-                }
-                self.sink.file_end(file.index, after);
-                // Only files that are to be fetched stay not equal.
-                file.is_equal = true;
-            }
-            None => {}
-        }
-    }
+    files: Vec<Awaited>,
+    /// The indices of files of which more has to be fetched.
+    again: Vec<usize>,
+    fetch: Fetch,
 }
 
 impl ContentSink for Samples {
     fn data(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<()> {
-        match &mut self.places[index] {
-            Place::File(index) => self.sink.data(*index, bytes),
-            Place::Sample { file, at, .. } => {
-                let from = std::mem::replace(at, *at + bytes.len() as u64);
-                self.compared[*file].compare(from, bytes)
-            }
+        let Awaited { index, compared, .. } = &mut self.files[index];
+        match compared {
+            Some(compared) => compared.compare(bytes),
+            None => self.sink.data(*index, bytes),
         }
     }
 
     fn hole(&mut self, index: usize, length: u64) -> ControlFlow<()> {
-        match &mut self.places[index] {
-            Place::File(index) => self.sink.hole(*index, length),
-            Place::Sample { file, at, .. } => {
-                let from = std::mem::replace(at, *at + length);
-                // A part is not longer than the length that was requested.
-                let zeros = vec![0; usize::try_from(length.min(LENGTH)).unwrap_or_default()];
-                self.compared[*file].compare(from, &zeros)
+        let Awaited { index, compared, .. } = &mut self.files[index];
+        match compared {
+            // A part is not longer than the length that was requested.
+            Some(compared) => {
+                compared.compare(&vec![0; usize::try_from(length.min(LENGTH)).unwrap_or_default()])
             }
+            None => self.sink.hole(*index, length),
         }
     }
 
@@ -188,37 +150,40 @@ impl ContentSink for Samples {
     fn same(&mut self, _: usize, _: ContentProof) {}
 
     fn file_end(&mut self, index: usize, after: Result<Meta, SourceError>) {
-        match self.places[index] {
-            Place::File(index) => self.sink.file_end(index, after),
-            Place::Sample { file, at, end } => {
-                // Bytes that did not arrive are not equal.
-                self.compared[file].is_equal &= at == end;
-                self.compared[file].ended(after);
-                self.settle(file);
+        let file = &mut self.files[index];
+        let listed = &file.wanted.entry.meta;
+        let is_listed = after.as_ref().is_ok_and(|after| same_version(listed, after));
+        if let Some(compared) = file.compared.as_mut().filter(|_| is_listed) {
+            compared.left -= 1;
+            if compared.at != compared.end {
+                // It differs, or bytes did not arrive: the file is fetched whole.
+                (file.compared, file.wanted.base) = (None, None);
+                return self.again.push(index);
             }
+            if compared.left > 0 {
+                return self.again.push(index);
+            }
+            self.sink.same(file.index, ContentProof::Samples);
         }
+        self.sink.file_end(file.index, after);
     }
 
     fn end(self: Box<Self>) {
-        let Self { sink, compared, fetch, .. } = *self;
-        let different = compared.into_iter().filter(|file| !file.is_equal);
-        let (places, parts): (Vec<_>, Vec<_>) = different
-            .map(|file| {
-                (Place::File(file.index), Part::whole(Wanted { base: None, ..file.wanted }))
-            })
-            .unzip();
-        match fetch {
-            Some(fetch) if !parts.is_empty() => {
-                fetch(parts, Box::new(Self { sink, places, compared: Vec::new(), fetch: None }));
-            }
-            _ => sink.end(),
+        let Self { sink, files, again, fetch } = *self;
+        if again.is_empty() {
+            return sink.end();
         }
+        let is_again = |(number, file)| again.contains(&number).then_some(file);
+        let awaited = files.into_iter().enumerate().filter_map(is_again);
+        let (parts, sink) = next(awaited, sink, Arc::clone(&fetch));
+        fetch(parts, sink);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::ffi::CString;
+    use std::fs::File;
     use std::io::Write;
     use std::sync::Mutex;
     use std::sync::mpsc::channel;
@@ -307,15 +272,15 @@ mod tests {
     /// What the engine receives for a whole file and a file that is compared, and whether that one is fetched.
     fn run(content: &[u8], after: &dyn Fn() -> Result<Meta, SourceError>) -> (Vec<String>, usize) {
         let (seen, (send, sent)) = (Seen::default(), channel());
-        let fetch: Fetch = Box::new(move |parts, sink| send.send((parts, sink)).unwrap());
+        let fetch: Fetch = Arc::new(move |parts, sink| send.send((parts, sink)).unwrap());
         let files = vec![wanted(false), wanted(true)];
         let (parts, mut sink) = sampled(files, Box::new(seen.clone()), fetch);
-        assert_eq!(parts.len(), 1 + SAMPLES as usize);
+        assert_eq!(parts.len(), 2);
         answer(&parts, sink.as_mut(), content, after);
         sink.end();
         let mut fetched = 0;
-        for (parts, mut sink) in sent.try_iter() {
-            fetched += parts.len();
+        while let Ok((parts, mut sink)) = sent.try_recv() {
+            fetched += parts.iter().filter(|part| part.length.is_none()).count();
             answer(&parts, sink.as_mut(), content, after);
             sink.end();
         }
@@ -349,7 +314,7 @@ mod tests {
     #[test]
     fn parts_that_end_early_confirm_nothing() {
         let (seen, (send, sent)) = (Seen::default(), channel());
-        let fetch: Fetch = Box::new(move |parts, sink| send.send((parts, sink)).unwrap());
+        let fetch: Fetch = Arc::new(move |parts, sink| send.send((parts, sink)).unwrap());
         let (parts, mut sink) = sampled(vec![wanted(true)], Box::new(seen.clone()), fetch);
         for (index, part) in parts.iter().enumerate() {
             if index == 0 {
@@ -359,14 +324,15 @@ mod tests {
             sink.file_end(index, Ok(wanted(false).entry.meta));
         }
         sink.end();
-        assert_eq!((lock(&seen.0).len(), sent.try_iter().count()), (0, 1));
+        let (parts, _) = sent.try_recv().unwrap();
+        assert!(lock(&seen.0).is_empty() && parts.len() == 1 && parts[0].length.is_none());
     }
 
     #[test]
     fn small_files_are_fetched_whole() {
         let mut small = wanted(true);
         small.entry.meta.size = SAMPLES * LENGTH;
-        let fetch: Fetch = Box::new(|_, _| {});
+        let fetch: Fetch = Arc::new(|_, _| {});
         let (parts, _) = sampled(vec![small], Box::new(Seen::default()), fetch);
         assert!(parts.len() == 1 && parts[0].length.is_none());
     }
