@@ -1,12 +1,15 @@
 //! The renamed files that a walk found, summed up by folder for the report. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::entry::escape::shown;
 use crate::repository::records::report::RenamedPath;
 
 /// The most pairs of paths that a report names.
 const MOST: usize = 5_000;
+
+/// The most folders above a renamed one that may stand for it.
+const DEEPEST: usize = 64;
 
 /// The most memory of their paths, bytes.
 const MOST_MEMORY: usize = 1 << 20;
@@ -15,7 +18,7 @@ const MOST_MEMORY: usize = 1 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct FoundRenames {
     /// Files that kept their last name, by old and new folder.
-    folders: BTreeMap<(Vec<u8>, Vec<u8>), u64>,
+    folders: BTreeMap<Pair, u64>,
     /// Files that got another last name.
     files: BTreeMap<Vec<u8>, Vec<u8>>,
     bytes: usize,
@@ -54,12 +57,23 @@ impl FoundRenames {
         }
     }
 
-    /// What was renamed, sorted by the new path: a folder that contains other renamed folders stands for them.
+    /// What was renamed, sorted by the new path. A folder stands for what was renamed with it: it had renamed files itself, or
+    /// several renamed folders.
     pub(crate) fn summed_up(&self) -> Vec<RenamedPath> {
-        let mut folders: BTreeMap<(Vec<u8>, Vec<u8>), u64> = BTreeMap::new();
-        for ((from, to), files) in &self.folders {
-            let key = (from.clone(), to.clone());
-            *folders.entry(self.topmost(key)).or_default() += files;
+        let mut below: BTreeMap<Pair, BTreeSet<Vec<u8>>> = BTreeMap::new();
+        for pair in self.folders.keys() {
+            for (above, name) in all_above(pair) {
+                below.entry(above).or_default().insert(name);
+            }
+        }
+        let stands_for_more = |pair: &Pair| {
+            self.folders.contains_key(pair) || below.get(pair).is_some_and(|names| names.len() > 1)
+        };
+        let mut folders: BTreeMap<Pair, u64> = BTreeMap::new();
+        for (pair, files) in &self.folders {
+            let above = all_above(pair).map(|(above, _)| above);
+            let highest = above.filter(stands_for_more).last().unwrap_or_else(|| pair.clone());
+            *folders.entry(highest).or_default() += files;
         }
         let folder = |path: &[u8]| shown(path) + "/";
         let mut all: Vec<_> = folders
@@ -75,21 +89,22 @@ impl FoundRenames {
         all.sort_by(|one, other| one.to.cmp(&other.to));
         all
     }
+}
 
-    /// The highest pair of renamed folders that contains `pair` at the same place below both.
-    fn topmost(&self, pair: (Vec<u8>, Vec<u8>)) -> (Vec<u8>, Vec<u8>) {
-        let (mut highest, (mut from, mut to)) = (pair.clone(), pair);
-        loop {
-            let ((old, old_name), (new, new_name)) = (split(&from), split(&to));
-            if old_name != new_name || old == new || old.is_empty() || new.is_empty() {
-                return highest;
-            }
-            (from, to) = (old.to_vec(), new.to_vec());
-            if self.folders.contains_key(&(from.clone(), to.clone())) {
-                highest = (from.clone(), to.clone());
-            }
-        }
-    }
+/// The old and the new path of a folder.
+type Pair = (Vec<u8>, Vec<u8>);
+
+/// The pairs above `pair` as far as both paths have the same names, each with the name below it. A source can have paths with
+/// a million names, so only some are looked at.
+fn all_above(pair: &Pair) -> impl Iterator<Item = (Pair, Vec<u8>)> {
+    std::iter::successors(above(pair), |(pair, _)| above(pair)).take(DEEPEST)
+}
+
+/// The folders above both, and the last name, if it is the same in both and the folders above are not.
+fn above((from, to): &Pair) -> Option<(Pair, Vec<u8>)> {
+    let ((old, old_name), (new, new_name)) = (split(from), split(to));
+    let is_moved_along = old_name == new_name && old != new && !old.is_empty() && !new.is_empty();
+    is_moved_along.then(|| ((old.to_vec(), new.to_vec()), old_name.to_vec()))
 }
 
 #[cfg(test)]
@@ -107,6 +122,8 @@ mod tests {
     fn a_renamed_folder_stands_for_what_is_in_it() {
         let below = [("p/a/1", "q/a/1"), ("p/a/2", "q/a/2"), ("p/a/b/c/3", "q/a/b/c/3")];
         assert_eq!(summed_up(&below), ["p/a/ > q/a/ 3"]);
+        let years = [("p/a/1/x", "p/b/1/x"), ("p/a/2/x", "p/b/2/x"), ("p/a/2/y", "p/b/2/y")];
+        assert_eq!(summed_up(&years), ["p/a/ > p/b/ 3"]);
         assert_eq!(summed_up(&[("a/x", "a/y"), ("b/1", "c/1")]), ["a/x > a/y 1", "b/ > c/ 1"]);
         assert_eq!(
             summed_up(&[("d/1", "e/f/1"), ("d/2", "e/g/2")]),
