@@ -26,6 +26,10 @@ use crate::source::{ContentProof, ContentSink, Source, SourceError, Wanted};
 /// How many times the run reads a file again that changed while it was read.
 const ATTEMPTS: u32 = 2;
 
+/// The same for a file that has not changed and was not delivered to its end: the connection was lost in it, and its time is too
+/// young to prove that it is still the same.
+const ATTEMPTS_WHEN_LOST: u32 = 10;
+
 /// A function of [`Writing`] that stores the next bytes.
 type WriteNext = fn(&mut Writing, &[u8], &dyn Fn() -> bool) -> io::Result<()>;
 
@@ -227,7 +231,10 @@ impl<S: Source> FileReceiver<S> {
             self.unread(index, SourceError::Replaced);
             return Ok(ReadResult::Missing);
         }
-        if !same && self.attempt < ATTEMPTS {
+        let is_cut_short =
+            is_as_listed(&meta, after) && length < after.size && after.size == meta.size;
+        let attempts = if is_cut_short { ATTEMPTS_WHEN_LOST } else { ATTEMPTS };
+        if !same && self.attempt < attempts {
             self.discard(index)?;
             let mut item = self.items[index].clone();
             let other_inode = replaced || after.ctime != meta.ctime;
