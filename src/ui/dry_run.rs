@@ -8,7 +8,7 @@ use engine::SnapshotName;
 use engine::Stop;
 use engine::backup::DryRunReport;
 use engine::backup::{Change, ChangeKind, ChangeSink};
-use engine::entry::escape::{shown, unshown};
+use engine::entry::escape::shown;
 use engine::repository::SourceRoots;
 use serde_json::{Value, json};
 
@@ -145,32 +145,24 @@ fn word(kind: ChangeKind) -> &'static str {
 
 /// Formats a change as `new       1.5 KiB  /home/u/file`.
 fn line(roots: &SourceRoots, change: &Change) -> String {
-    let (path, folder) = source(roots, change);
+    let (path, folder) = roots.of_shown(&change.path);
     let path = shell::path(&path, folder);
-    let from = change.from.as_ref().map(|from| {
-        let from = unshown(from).unwrap_or_else(|| from.clone().into_bytes());
-        format!("  from {}", shell::path(&roots.source(&from), false))
-    });
+    let from = change
+        .from
+        .as_ref()
+        .map(|from| format!("  from {}", shell::path(&roots.of_shown(from).0, false)));
     let from = from.unwrap_or_default();
     format!("{:<8} {:>9}  {path}{from}\n", word(change.change), bytes(change.bytes))
 }
 
-/// The path of a change on the source, and whether it is a folder.
-fn source(roots: &SourceRoots, change: &Change) -> (Vec<u8>, bool) {
-    // The path is that inside the snapshot, escaped.
-    let inside = unshown(&change.path).unwrap_or_else(|| change.path.clone().into_bytes());
-    (roots.source(&inside), change.path.ends_with('/'))
-}
-
 fn object(job: &str, roots: &SourceRoots, change: &Change) -> String {
     let Change { change: kind, bytes, .. } = change;
-    let (path, folder) = source(roots, change);
+    let (path, folder) = roots.of_shown(&change.path);
     let path = shown(&path) + if folder { "/" } else { "" };
     let mut object =
         json!({"type": "change", "job": job, "change": word(*kind), "bytes": bytes, "path": path});
     if let Some(from) = &change.from {
-        let from = unshown(from).unwrap_or_else(|| from.clone().into_bytes());
-        object["from"] = shown(&roots.source(&from)).into();
+        object["from"] = shown(&roots.of_shown(from).0).into();
     }
     crate::term::harmless::json(&object, false) + "\n"
 }

@@ -74,6 +74,15 @@ fn down(top: &Dir, top_place: &Arc<TreePath>, place: &Arc<TreePath>) -> io::Resu
     place.chain()[above..].iter().try_fold(top.try_clone()?, |dir, place| dir.child(place.name()))
 }
 
+/// Opens the folder `place` below `top`, component by component. Refuses mount points.
+///
+/// # Errors
+/// Those of `openat(2)`.
+pub(crate) fn open_if_here(top: &Dir, place: &Arc<TreePath>) -> io::Result<Dir> {
+    let open = |dir: Dir, place: &Arc<TreePath>| dir.child_if_here(place.name());
+    place.chain()[1..].iter().try_fold(top.try_clone()?, open)
+}
+
 /// An open folder that counts towards the limit.
 pub(crate) struct OpenDir {
     dir: Dir,

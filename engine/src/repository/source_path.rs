@@ -77,6 +77,14 @@ impl SourceRoots {
         above.unwrap_or(path).join(&b'/')
     }
 
+    /// The path on the source of the entry at the path `inside` of a snapshot, which is escaped, and whether it is a folder: its
+    /// path ends in `/`.
+    #[must_use]
+    pub fn of_shown(&self, inside: &str) -> (Vec<u8>, bool) {
+        let bytes = unshown(inside).unwrap_or_else(|| inside.as_bytes().to_vec());
+        (self.source(&bytes), inside.ends_with('/'))
+    }
+
     /// The path on the source of the entry at `inside`.
     #[must_use]
     pub fn source(&self, inside: &[u8]) -> Vec<u8> {

@@ -7,12 +7,13 @@ use std::io::{self, Read};
 use crate::backup::apply::snapshot_writer::SnapshotWriter;
 use crate::backup::brake::sample::{SAMPLE, looks_random};
 use crate::backup::brake::tally::{Sampled, without_extension};
+use crate::backup::plan::Action;
 use crate::backup::plan::planned::{PendingEntry, Planned};
-use crate::backup::plan::{Action, Verdict};
 use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::entry::Kind;
 use crate::entry::tree_path::place_of;
 use crate::fs::dir::Dir;
+use crate::fs::traverse::open_if_here;
 use crate::source::Source;
 
 impl<S: Source> SnapshotWriter<S> {
@@ -24,7 +25,7 @@ impl<S: Source> SnapshotWriter<S> {
         item: &PendingEntry,
         looks_random: Option<bool>,
     ) {
-        let is_other = matches!(item.step.verdict, Verdict::New | Verdict::Changed);
+        let is_other = item.step.verdict.is_other_content();
         let Some(is_random) = looks_random.filter(|_| is_other) else { return };
         let sampled = match is_random {
             true => replaced(handles.base.as_ref(), item),
@@ -43,7 +44,7 @@ impl<S: Source> SnapshotWriter<S> {
     ) {
         let Planned { entry, step, .. } = planned;
         let is_kept = matches!(step.action, Action::Keep | Action::Check);
-        let is_other = matches!(step.verdict, Verdict::New | Verdict::Changed);
+        let is_other = step.verdict.is_other_content();
         let has_base = self.walk.set.base.top.is_some();
         if is_kept && is_other && has_base && entry.meta.kind == Kind::File {
             let bytes = handles.here.as_ref().and_then(|here| head(here, entry.name));
@@ -75,11 +76,8 @@ fn replaced(base: Option<&Dir>, item: &PendingEntry) -> Sampled {
 
 /// Whether the file at the path `inside` of the base looks random. `None` when that is not known.
 pub(crate) fn is_random_in(base: &Dir, inside: &[u8]) -> Option<bool> {
-    let place = place_of(inside);
-    let chain = place.chain();
-    let (file, folders) = chain.get(1..)?.split_last()?;
-    let top = base.try_clone().ok()?;
-    let dir = folders.iter().try_fold(top, |dir, place| dir.child_if_here(place.name())).ok()?;
+    let file = place_of(inside);
+    let dir = open_if_here(base, file.parent()?).ok()?;
     looks_random(&head(&dir, file.name())?)
 }
 

@@ -61,7 +61,7 @@ impl ChangeCounts {
         since: Option<Time>,
         path: impl FnOnce() -> Vec<u8>,
     ) {
-        if meta.kind == Kind::Folder || !matches!(verdict, Verdict::New | Verdict::Changed) {
+        if meta.kind == Kind::Folder || !verdict.is_other_content() {
             return;
         }
         let numbers = &mut self.numbers;
@@ -179,9 +179,7 @@ fn count(extensions: &mut Extensions, extension: &[u8], change: impl FnOnce(&mut
 
 /// The extension of a name, in lower case. `None` when it has none that a program could have chosen for many files.
 fn extension(name: &CStr) -> Option<Vec<u8>> {
-    let name = name.to_bytes();
-    let dot = name.iter().rposition(|byte| *byte == b'.').filter(|dot| *dot > 0)?;
-    let extension = &name[dot + 1..];
+    let (_, extension) = split_extension(name)?;
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-".contains(byte);
     let is_one = (1..=LONGEST).contains(&extension.len()) && extension.iter().all(is_plain);
     is_one.then(|| extension.to_ascii_lowercase())
@@ -189,9 +187,14 @@ fn extension(name: &CStr) -> Option<Vec<u8>> {
 
 /// The name without its last extension, under which the base may have the file.
 pub(crate) fn without_extension(name: &CStr) -> Option<&[u8]> {
+    split_extension(name).map(|(name, _)| name)
+}
+
+/// A name without its last extension, and that extension. `None` when it has none.
+fn split_extension(name: &CStr) -> Option<(&[u8], &[u8])> {
     let name = name.to_bytes();
     let dot = name.iter().rposition(|byte| *byte == b'.').filter(|dot| *dot > 0)?;
-    Some(&name[..dot])
+    Some((&name[..dot], &name[dot + 1..]))
 }
 
 /// How the first bytes of a new or changed file look, and those of the file of the base that it replaces.

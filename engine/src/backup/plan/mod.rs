@@ -21,6 +21,13 @@ pub(crate) enum Verdict {
     Same,
 }
 
+impl Verdict {
+    /// Whether the content is another one than that of the base, or the base has no such entry.
+    pub(crate) fn is_other_content(self) -> bool {
+        matches!(self, Self::New | Self::Changed)
+    }
+}
+
 /// What to do about an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {

@@ -13,6 +13,7 @@ use crate::entry::stored::StoredEntry;
 use crate::entry::tree_path::TreePath;
 use crate::entry::{Entry, FileId, Kind, ListedEntry};
 use crate::fs::dir::Dir;
+use crate::fs::traverse::open_if_here;
 use crate::source::BaseFile;
 use crate::threads::lock::lock;
 
@@ -32,7 +33,7 @@ impl OriginFolders {
         Self { top, open: Mutex::default() }
     }
 
-    /// Opens the folder at `place`, one name at a time.
+    /// Opens the folder at `place`.
     ///
     /// # Errors
     /// Those of `openat(2)`.
@@ -41,9 +42,7 @@ impl OriginFolders {
         if let Some((_, dir)) = lock(&self.open).iter().find(is_this) {
             return Ok(Arc::clone(dir));
         }
-        let top = self.top.try_clone()?;
-        let mut chain = place.chain().into_iter().skip(1);
-        let dir = Arc::new(chain.try_fold(top, |dir, place| dir.child_if_here(place.name()))?);
+        let dir = Arc::new(open_if_here(&self.top, place)?);
         let mut open = lock(&self.open);
         if open.len() >= MOST_OPEN {
             open.pop_front();

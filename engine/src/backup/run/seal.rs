@@ -8,7 +8,7 @@ use crate::backup::run::attempt::{Attempt, SnapshotNames};
 use crate::backup::run::fill::{Filled, Filling};
 use crate::backup::run::judge::Accepted;
 use crate::backup::run::prepare::Prepared;
-use crate::entry::escape::{shown, shown_path, unshown};
+use crate::entry::escape::{shown, shown_path};
 use crate::entry::human::rfc3339;
 use crate::error::{RunError, destination};
 use crate::monitor::Phase;
@@ -166,9 +166,8 @@ const RENAMED: usize = 20;
 fn report_renamed<S: Source>(attempt: &Attempt<'_, S>, report: &Report) {
     let roots = SourceRoots::of_layout(&attempt.job.layout);
     let on_source = |inside: &String| {
-        let slash = if inside.ends_with('/') { "/" } else { "" };
-        let inside = unshown(inside.trim_end_matches('/')).unwrap_or_default();
-        shown(&roots.source(&inside)) + slash
+        let (path, is_folder) = roots.of_shown(inside);
+        shown(&path) + if is_folder { "/" } else { "" }
     };
     for RenamedPath { from, to, files } in report.renamed.iter().take(RENAMED) {
         let (from, to, files) = (on_source(from), on_source(to), *files);

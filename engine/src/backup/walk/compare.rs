@@ -261,7 +261,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
             let put_off = self.puts_off(&planned);
             batched.entry(entry.meta, planned.step.verdict);
             self.state.count_base(folder, &handles, &planned, folder.area, &mut batched);
-            if is_other(&planned) {
+            if planned.step.verdict.is_other_content() {
                 self.state.count_change(folder, &planned, &mut changes);
             }
             if is_folder {
@@ -324,7 +324,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         };
         meta.kind == Kind::File
             && matches!(planned.step.action, Action::Fetch | Action::FetchAndCompare)
-            && matches!(planned.step.verdict, Verdict::New | Verdict::Changed)
+            && planned.step.verdict.is_other_content()
             && self.state.set.base.top.is_some()
             && self.state.may_look_later()
             && !self.sink.knows(id, meta)
@@ -433,7 +433,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         if count {
             self.state.report_unread_attributes(folder, entry);
             self.state.tally.add(&batched, area);
-            if is_other(&planned) {
+            if planned.step.verdict.is_other_content() {
                 let mut changes = ChangeCounts::default();
                 self.state.count_change(folder, &planned, &mut changes);
                 self.state.changes.add(area, changes);
@@ -443,11 +443,6 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         self.apply(folder, &handles, source, &[planned]);
         Ok(())
     }
-}
-
-/// Whether the content of an entry is another one than that of the base.
-fn is_other(planned: &Planned<'_>) -> bool {
-    matches!(planned.step.verdict, Verdict::New | Verdict::Changed)
 }
 
 /// The entry of a folder above a source root as this process would create it, for a job that does not preserve the

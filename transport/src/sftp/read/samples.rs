@@ -36,7 +36,7 @@ pub(crate) fn sampled(
     if !files.iter().any(|wanted| is_same(wanted) && is_sampled(wanted)) {
         return (files.into_iter().map(Part::whole).collect(), sink);
     }
-    let wholes = |(index, wanted)| Awaited { index, wanted, compared: None };
+    let wholes = |(index, wanted)| Awaited { index, wanted, compared: None, again: false };
     let awaited = files.into_iter().enumerate().map(wholes).map(|mut file| {
         if let Some(OfBase::Same(base)) = &file.wanted.base
             && is_sampled(&file.wanted)
@@ -55,7 +55,7 @@ fn next(
     fetch: Fetch,
 ) -> (Vec<Part>, Box<dyn ContentSink>) {
     let (parts, files) = awaited.map(Awaited::ask).unzip();
-    (parts, Box::new(Samples { sink, files, again: Vec::new(), fetch }))
+    (parts, Box::new(Samples { sink, files, fetch }))
 }
 
 /// A random number below `limit`.
@@ -70,6 +70,8 @@ struct Awaited {
     wanted: Wanted,
     /// `None` for a file that is fetched whole.
     compared: Option<Compared>,
+    /// More of it has to be fetched.
+    again: bool,
 }
 
 /// A file that is compared.
@@ -85,6 +87,7 @@ struct Compared {
 impl Awaited {
     /// Asks for the file, or for a part of it.
     fn ask(mut self) -> (Part, Self) {
+        self.again = false;
         let Some(compared) = &mut self.compared else {
             return (Part::whole(self.wanted.clone()), self);
         };
@@ -115,8 +118,6 @@ struct Samples {
     sink: Box<dyn ContentSink>,
     /// What each part of the request belongs to.
     files: Vec<Awaited>,
-    /// The indices of files of which more has to be fetched.
-    again: Vec<usize>,
     fetch: Fetch,
 }
 
@@ -155,13 +156,14 @@ impl ContentSink for Samples {
         let is_listed = after.as_ref().is_ok_and(|after| same_version(listed, after));
         if let Some(compared) = file.compared.as_mut().filter(|_| is_listed) {
             compared.left -= 1;
-            if compared.at != compared.end {
+            let (is_last, is_equal) = (compared.left == 0, compared.at == compared.end);
+            if !is_equal {
                 // It differs, or bytes did not arrive: the file is fetched whole.
                 (file.compared, file.wanted.base) = (None, None);
-                return self.again.push(index);
             }
-            if compared.left > 0 {
-                return self.again.push(index);
+            if !is_equal || !is_last {
+                file.again = true;
+                return;
             }
             self.sink.same(file.index, ContentProof::Samples);
         }
@@ -169,13 +171,12 @@ impl ContentSink for Samples {
     }
 
     fn end(self: Box<Self>) {
-        let Self { sink, files, again, fetch } = *self;
-        if again.is_empty() {
+        let Self { sink, mut files, fetch } = *self;
+        files.retain(|file| file.again);
+        if files.is_empty() {
             return sink.end();
         }
-        let is_again = |(number, file)| again.contains(&number).then_some(file);
-        let awaited = files.into_iter().enumerate().filter_map(is_again);
-        let (parts, sink) = next(awaited, sink, Arc::clone(&fetch));
+        let (parts, sink) = next(files.into_iter(), sink, Arc::clone(&fetch));
         fetch(parts, sink);
     }
 }

@@ -116,7 +116,7 @@ impl<S: Source> WalkState<S> {
 
     /// Closes a listed folder that waits for deferred files, so that others can be open.
     pub(crate) fn close_waiting(&self, folder: &Arc<WalkFolder<S::Folder>>) {
-        if self.renames.collects() && self.renames.waits_for(folder) && self.has_many_open() {
+        if self.renames.collects() && self.has_many_open() && self.renames.waits_for(folder) {
             folder.set_handles(None);
         }
     }
@@ -234,7 +234,7 @@ fn may_be_renamed(planned: &Planned<'_>) -> bool {
     entry.meta.kind == Kind::File
         && entry.meta.size > 0
         && step.action == Action::Fetch
-        && matches!(step.verdict, Verdict::New | Verdict::Changed)
+        && step.verdict.is_other_content()
         && !here.as_ref().is_some_and(is_begun)
 }
 

@@ -17,7 +17,7 @@ use crate::entry::{FileId, Time};
 use crate::error::{RunError, destination};
 use crate::filter::filters::Filters;
 use crate::fs::dir::Dir;
-use crate::fs::traverse::most_open_folders;
+use crate::fs::traverse::{most_open_folders, open_if_here};
 use crate::job::Job;
 use crate::monitor::context::Context;
 use crate::monitor::event::Event;
@@ -209,14 +209,9 @@ pub(crate) fn gather(
 /// The inodes of the files at `paths` in a snapshot. One that is not found is left out.
 fn inodes_of(snapshot: &ComparedSnapshot, paths: &HashSet<Vec<u8>>) -> HashSet<FileId> {
     let inode = |path: &Vec<u8>| {
-        let place = place_of(path);
-        let chain = place.chain();
-        let [_, folders @ .., last] = &chain[..] else { return None };
-        let mut dir = snapshot.top.as_ref()?.try_clone().ok()?;
-        for folder in folders {
-            dir = dir.child_if_here(folder.name()).ok()?;
-        }
-        dir.find(last.name()).ok()??.id
+        let file = place_of(path);
+        let dir = open_if_here(snapshot.top.as_ref()?, file.parent()?).ok()?;
+        dir.find(file.name()).ok()??.id
     };
     paths.iter().filter_map(inode).collect()
 }

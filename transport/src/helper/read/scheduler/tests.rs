@@ -8,13 +8,13 @@ use std::rc::Rc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 
-use engine::entry::{Batch, Entry, Kind, ListedEntry};
-use engine::source::{BaseFile, ContentProof, ListSink, OfBase};
+use engine::entry::{Batch, Entry, Kind, ListedEntry, Meta};
+use engine::source::{BaseFile, ContentProof, ContentSink, ListSink, OfBase, Wanted};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::flood::{CONTENTS_HARD, LISTINGS_HARD};
 use super::*;
-use crate::delivery::LISTINGS;
+use crate::delivery::{LISTINGS, Unwanted};
 use crate::helper::delta::chunker::ChunkSize;
 use crate::helper::delta::sums::Key;
 use crate::helper::protocol::delta::{Origin, SentPart, SentSums};
