@@ -27,7 +27,7 @@ pub(crate) const LONG: i64 = 30 * 24 * 3600;
 pub struct RootChanges {
     /// Files whose content differs from the base's file at the same path.
     pub changed: u64,
-    /// Those of them that were older than [`LONG`] in the base.
+    /// Those of them that were older than 30 days in the base.
     pub changed_old: u64,
     /// Files at paths that the base does not have.
     pub new: u64,
