@@ -166,6 +166,14 @@ pub enum RunError {
         /// The incomplete snapshot.
         path: PathBuf,
     },
+    /// A folder that is no copy of the history, and must not become a part of one.
+    #[error("{path} is not for copies of these snapshots: {why}", path = crate::entry::escape::shown_path(path))]
+    NotForCopies {
+        /// The folder.
+        path: PathBuf,
+        /// The reason.
+        why: String,
+    },
     /// A signal stopped the run.
     #[error("stopped")]
     Stopped,

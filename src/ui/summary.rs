@@ -29,7 +29,7 @@ impl Problems {
             Instead::Partly => self.partly += 1,
             Instead::Beside => self.beside += 1,
             Instead::OtherName => self.other_name += 1,
-            Instead::Nothing => self.nothing += 1,
+            Instead::Nothing | Instead::NotCopied => self.nothing += 1,
             Instead::AllOfIt => self.all_of_it += 1,
         }
     }

@@ -75,9 +75,11 @@ pub mod local;
 pub mod remote;
 pub mod remote_target;
 pub mod sftp;
+pub mod snapshots;
 pub mod ssh;
 
 pub use crate::compress::Level;
 pub use crate::local::{Follow, LocalSource};
 pub use crate::sftp::{SftpHost, SftpSource, SftpTarget};
+pub use crate::snapshots::{LocalStore, SnapshotSource};
 pub use crate::ssh::{Address, ConnectError, Options};

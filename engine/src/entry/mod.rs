@@ -109,6 +109,9 @@ pub struct Meta {
     pub rdev: u64,
     /// Bytes allocated on disk. Less than `size` for a file with holes.
     pub allocated: u64,
+    /// Whether the source knows that the base has this inode under this name, too. Only a snapshot that is copied knows it,
+    /// from the snapshot before it.
+    pub is_shared: bool,
 }
 
 impl Meta {
@@ -127,6 +130,7 @@ impl Meta {
             links: 1,
             rdev: 0,
             allocated: 0,
+            is_shared: false,
         }
     }
 }

@@ -62,6 +62,11 @@ pub struct Preserve {
     /// `--fake-super`: an owner and mode that cannot be set are stored in an attribute, in rsync's
     /// format.
     pub fake_super: bool,
+    /// The source is a snapshot that is copied: only [`Meta::is_shared`] proves that the base has the content of a file. Size
+    /// and time prove nothing, so any other file is compared by its hash.
+    ///
+    /// [`Meta::is_shared`]: crate::entry::Meta::is_shared
+    pub of_snapshot: bool,
 }
 
 /// Which modification times count as equal.
@@ -160,6 +165,7 @@ impl Default for Preserve {
             link_times: true,
             executability: false,
             fake_super: false,
+            of_snapshot: false,
         }
     }
 }

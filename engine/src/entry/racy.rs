@@ -113,6 +113,7 @@ mod tests {
             links: 1,
             rdev: 0,
             allocated: 4096,
+            is_shared: false,
         }
     }
 

@@ -29,6 +29,15 @@ pub enum Event {
         /// Whether the run resumes an interrupted one.
         resumed: bool,
     },
+    /// The copy of a snapshot to another backups folder starts.
+    Copying {
+        /// The snapshot.
+        snapshot: String,
+        /// The snapshot of the copy that shared files are linked from.
+        base: Option<String>,
+        /// Whether an interrupted copy is continued.
+        resumed: bool,
+    },
     /// A description of the destination in one line: file system, abilities, free space.
     Destination {
         /// The line.
@@ -210,6 +219,14 @@ impl fmt::Display for Event {
                     None => f.write_str(", the first snapshot: everything is copied"),
                 }
             }
+            Self::Copying { snapshot, base, resumed } => {
+                let verb = if *resumed { "continuing the copy of" } else { "copying" };
+                write!(f, "{verb} {snapshot}")?;
+                match base {
+                    Some(base) => write!(f, ", shared files are linked from the copy of {base}"),
+                    None => f.write_str(", the first one of the copy"),
+                }
+            }
             Self::Destination { about } => write!(f, "destination: {about}"),
             Self::Limited { what } | Self::Aside { what } => f.write_str(what),
             Self::Clock { says, what } => write!(f, "the clock says {says}, {what}"),
@@ -325,6 +342,8 @@ pub enum Instead {
     OtherName,
     /// Nothing.
     Nothing,
+    /// Nothing: the copy of a snapshot lacks the entry.
+    NotCopied,
     /// All entries that the faulty rules would exclude.
     AllOfIt,
 }
@@ -341,6 +360,7 @@ impl fmt::Display for Problem {
             }
             Instead::OtherName => "restore brings it back under its own name",
             Instead::Nothing => "it is missing from this snapshot",
+            Instead::NotCopied => "it is missing from the copy",
             Instead::AllOfIt => "what it would exclude is kept",
         })?;
         match &self.since {

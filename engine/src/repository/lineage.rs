@@ -42,6 +42,18 @@ impl Sources {
         }
     }
 
+    /// Whether a history with these newest sources may continue one with `earlier` ones.
+    #[must_use]
+    pub(crate) fn may_continue(&self, earlier: &Self) -> bool {
+        let other_host = match (&self.host, &earlier.host) {
+            (Some(ours), Some(theirs)) => !same_host(ours, theirs),
+            _ => false,
+        };
+        let in_common = |theirs: &String| self.roots.iter().any(|ours| overlap(theirs, ours));
+        let known = !self.roots.is_empty() && !earlier.roots.is_empty();
+        !other_host && (!known || earlier.roots.iter().any(in_common))
+    }
+
     /// The error for a job with the roots `layout` on `host` when it must not continue the history of these
     /// sources.
     #[must_use]

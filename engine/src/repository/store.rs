@@ -29,6 +29,8 @@ pub(crate) enum Store {
     Checks,
     /// The result of the last check of each prefix.
     Checked,
+    /// The snapshots that were copied from another backups folder.
+    Copied,
     /// Symlinks to the snapshots of each prefix, for Samba.
     Previous,
 }
@@ -40,12 +42,13 @@ impl Store {
         [Self::Locks, Self::Journal, Self::Reports, Self::Status, Self::Progress, Self::Sidecars];
 
     /// The stores with one file or folder per snapshot, and the suffix that follows the snapshot's name.
-    pub(crate) const OF_SNAPSHOTS: [(Self, &str); 5] = [
+    pub(crate) const OF_SNAPSHOTS: [(Self, &str); 6] = [
         (Self::Reports, ".json"),
         (Self::Sidecars, ""),
         (Self::Holds, ""),
         (Self::Damaged, ""),
         (Self::Manifests, ""),
+        (Self::Copied, ""),
     ];
 
     /// The name of the folder.
@@ -62,6 +65,7 @@ impl Store {
             Self::Manifests => c"manifests",
             Self::Checks => c"verify",
             Self::Checked => c"verified",
+            Self::Copied => c"copied",
             Self::Previous => c"previous",
         }
     }

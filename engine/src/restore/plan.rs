@@ -149,6 +149,7 @@ mod tests {
             links: 1,
             rdev: 0,
             allocated: 4096,
+            is_shared: false,
         };
         let mut held = StoredEntry { meta, target: None, xattrs: Xattrs::new(), on_disk: true };
         change(&mut held);

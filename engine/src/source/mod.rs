@@ -302,6 +302,9 @@ pub enum SourceError {
     /// name can point anywhere.
     #[error("invalid name: {0}")]
     BadName(BadName),
+    /// The content of a snapshot's file is not what was backed up.
+    #[error("its content is not what was backed up")]
+    Damaged,
     /// A symlink on the path to a source root is not followed.
     #[error(transparent)]
     UntrustedLink(crate::fs::dir::resolve::UntrustedLink),
@@ -315,7 +318,7 @@ impl SourceError {
     #[must_use]
     pub fn is_final(&self) -> bool {
         match self {
-            Self::BadName(_) => true,
+            Self::BadName(_) | Self::Damaged => true,
             Self::Unreadable { error, .. } => error.kind() == io::ErrorKind::InvalidFilename,
             Self::Vanished | Self::Replaced | Self::UntrustedLink(_) | Self::Lost(_) => false,
         }
@@ -328,6 +331,7 @@ impl SourceError {
             Self::Vanished => Self::Vanished,
             Self::Replaced => Self::Replaced,
             Self::BadName(error) => Self::BadName(*error),
+            Self::Damaged => Self::Damaged,
             Self::UntrustedLink(link) => Self::UntrustedLink(link.clone()),
             Self::Lost(why) => Self::Lost(why.clone()),
             Self::Unreadable { action, error } => {

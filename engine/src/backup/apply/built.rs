@@ -34,9 +34,12 @@ impl<F: Send + Sync> BaseFile for InBase<F> {
 }
 
 /// What the base has of `item`: an older state or the same content, if there is one.
+///
+/// `is_same`: the base's file under the same path probably has the same content.
 pub(crate) fn base_file<F: Send + Sync + 'static>(
     handles: &Arc<FolderHandles<F>>,
     item: &PendingEntry,
+    is_same: bool,
 ) -> Option<OfBase> {
     match &item.renamed {
         Some(Renamed::Same(origins)) => {
@@ -52,7 +55,8 @@ pub(crate) fn base_file<F: Send + Sync + 'static>(
     let base = item.base.as_ref().filter(|base| base.on_disk && base.meta.kind == Kind::File)?;
     let possible = handles.base.is_some() && base.meta.size > 0;
     let file = InBase { handles: Arc::clone(handles), name: item.entry.name.clone() };
-    possible.then(|| OfBase::Older(Arc::new(file) as Arc<dyn BaseFile>))
+    let file = possible.then(|| Arc::new(file) as Arc<dyn BaseFile>)?;
+    Some(if is_same { OfBase::Same(file) } else { OfBase::Older(file) })
 }
 
 impl<S: Source> SnapshotWriter<S> {
@@ -67,7 +71,7 @@ impl<S: Source> SnapshotWriter<S> {
         if !reflinks || self.walk.keep().whole_files {
             return None;
         }
-        match base_file(handles, item)? {
+        match base_file(handles, item, false)? {
             OfBase::Older(base) | OfBase::Same(base) => base.open().ok(),
         }
     }

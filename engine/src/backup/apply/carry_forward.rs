@@ -35,6 +35,9 @@ impl<S: Source> SnapshotWriter<S> {
         name: &CStr,
     ) -> Result<Instead, RunError> {
         let handles = self.walk.handles(folder)?;
+        if self.walk.keep().of_snapshot {
+            return self.lack(folder, &handles, name);
+        }
         let mut done = Batched::default();
         let instead = if name.is_empty() {
             self.carry_rest(folder, &handles, &mut done)?;
@@ -44,6 +47,23 @@ impl<S: Source> SnapshotWriter<S> {
         };
         self.walk.tally.add(&done, folder.area);
         instead
+    }
+
+    /// Leaves out `name`, which could not be read in the snapshot that is copied: the copy must not have something else under
+    /// its name.
+    fn lack(
+        &self,
+        folder: &Shared<S>,
+        handles: &FolderHandles<S::Folder>,
+        name: &CStr,
+    ) -> Result<Instead, RunError> {
+        folder.changes.alter();
+        if !name.is_empty() {
+            let broken = |error| self.walk.destination("cannot remove", &folder.place, name, error);
+            here(handles).and_then(|here| clear(here, name)).map_err(broken)?;
+            folder.records().remove(name);
+        }
+        Ok(Instead::NotCopied)
     }
 
     fn carry_one(

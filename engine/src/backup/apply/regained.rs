@@ -126,6 +126,7 @@ mod tests {
             links: 1,
             rdev: 0,
             allocated: 0,
+            is_shared: false,
         };
         StoredEntry { meta, target: None, xattrs: Xattrs::new(), on_disk }
     }

@@ -99,9 +99,10 @@ impl<S: Source> FileReceiver<S> {
         let entry = Entry { name: entry.name.clone(), meta: entry.meta.clone(), extra: None };
         let again = self.attempt > 0;
         // After a file turned out to be another one, it is read without the base.
-        let base = if again { None } else { base_file(&self.handles, &self.items[index]) };
         let item = &self.items[index];
         let is_of_base = self.handles.base.is_some() && may_be_of_base(item);
+        let is_same = is_of_base && self.walk.keep().of_snapshot;
+        let base = if again { None } else { base_file(&self.handles, item, is_same) };
         if !again && (is_of_base || matches!(item.renamed, Some(Renamed::Same(_)))) {
             self.comparing.insert(index, Comparing::new(&entry.meta));
             return Wanted { entry, from: 0, again, base };
@@ -123,9 +124,11 @@ impl<S: Source> FileReceiver<S> {
     fn take_up(&self, index: usize) -> Option<Writing> {
         let PendingEntry { entry, here: left, .. } = &self.items[index];
         let left = left.as_ref()?;
-        // A file that changed in the same clock tick in which it was read could become a mixture of two versions.
-        let since = self.walk.read_by(left)?;
-        if may_have_changed(&entry.meta, since, self.walk.keep().ctime) {
+        // A file that changed in the same clock tick in which it was read could become a mixture of two versions. In a snapshot
+        // nothing changes.
+        let keep = self.walk.keep();
+        let since = if keep.of_snapshot { None } else { Some(self.walk.read_by(left)?) };
+        if since.is_some_and(|since| may_have_changed(&entry.meta, since, keep.ctime)) {
             return None;
         }
         let left = &left.meta;
@@ -213,6 +216,11 @@ impl<S: Source> FileReceiver<S> {
         let length = compared.as_ref().map_or_else(written, Comparing::length);
         let same = is_as_listed(&meta, after) && length == after.size;
         let built = self.built.remove(&index).unwrap_or_default();
+        if same && self.is_damaged(index, &built) {
+            self.discard(index)?;
+            self.unread(index, SourceError::Damaged);
+            return Ok(ReadResult::Missing);
+        }
         if same && self.is_built_wrong(index, &built, compared.as_ref()) {
             // The base has rotted, or the file changed without a trace. Read without the base, it is stored as it is.
             self.discard(index)?;
@@ -277,6 +285,14 @@ impl<S: Source> FileReceiver<S> {
         Ok(if replaced { ReadResult::Missing } else { ReadResult::Stored })
     }
 
+    /// Whether the content of a file in a snapshot that is copied is not the one that was backed up.
+    fn is_damaged(&self, index: usize, built: &Built) -> bool {
+        let written = || self.writing.get(&index).map(Writing::hash);
+        self.walk.keep().of_snapshot
+            && built.hash.is_some()
+            && written().is_some_and(|hash| built.differs(&hash))
+    }
+
     /// Whether the content that was received is not that of the source.
     fn is_built_wrong(&self, index: usize, built: &Built, compared: Option<&Comparing>) -> bool {
         let written = || self.writing.get(&index).map(Writing::hash);
@@ -323,7 +339,10 @@ impl<S: Source> FileReceiver<S> {
             return Ok(ReadResult::ReadAgain);
         }
         let in_base = self.writer.hash_in_base(&self.handles, &item, compared.method())?;
-        let as_in_base = in_base == Some(compared.hash());
+        let as_in_base = match compared.proof() {
+            ContentProof::Hash(hash) => in_base == Some(hash.into()),
+            ContentProof::Samples => false,
+        };
         if as_in_base {
             let (folder, handles) = (&self.folder, &self.handles);
             if self.writer.store_from_base(folder, handles, &item, &mut self.done)? {
@@ -418,7 +437,8 @@ impl<S: Source> ContentSink for FileReceiver<S> {
     fn same(&mut self, index: usize, proof: ContentProof) {
         let Some(item) = self.items.get(index) else { return };
         // No other file was requested with a file of the base that may be the same.
-        if let Some(comparing) = self.comparing.get_mut(&index).filter(|_| item.renamed.is_some()) {
+        let is_asked = item.renamed.is_some() || self.walk.keep().of_snapshot;
+        if let Some(comparing) = self.comparing.get_mut(&index).filter(|_| is_asked) {
             comparing.same(item.entry.meta.size, proof);
         }
     }

@@ -139,6 +139,9 @@ pub(crate) fn plan(entry: ListedEntry<'_>, known: KnownEntries<'_>, rules: &Comp
     if entry.meta.kind == Kind::Folder {
         return Step { verdict, action: Action::Enter };
     }
+    if rules.keep.of_snapshot {
+        return Step { verdict, action: copied(entry, known, verdict, rules) };
+    }
     let file = entry.meta.kind == Kind::File;
     let racy = |since: Option<Time>| {
         let since = since.filter(|_| file && !rules.keep.size_only);
@@ -184,6 +187,38 @@ pub(crate) fn plan(entry: ListedEntry<'_>, known: KnownEntries<'_>, rules: &Comp
         action
     };
     Step { verdict, action }
+}
+
+/// Decides what to do about an entry of a snapshot that is copied. It never changes. What the incomplete copy holds of it is
+/// from an earlier attempt to copy the same snapshot.
+fn copied(
+    entry: ListedEntry<'_>,
+    known: KnownEntries<'_>,
+    verdict: Verdict,
+    rules: &CompareRules,
+) -> Action {
+    let file = entry.meta.kind == Kind::File;
+    let id = |held: Option<&StoredEntry>| held.and_then(|held| held.meta.id);
+    let is_same = verdict == Verdict::Same && known.base.is_some_and(|base| base.on_disk);
+    let is_shared = entry.meta.is_shared && is_same;
+    let is_of_base = id(known.here).is_some() && id(known.here) == id(known.base);
+    let verdict_here = match is_shared && !is_of_base {
+        // An earlier attempt had another base, or none.
+        true => Verdict::New,
+        false => compare(entry, known.here, rules, false),
+    };
+    match (verdict_here, verdict) {
+        (Verdict::Same, _) if !file || known.here_durable => Action::Keep,
+        (Verdict::Same, _) => Action::Check,
+        // The mark of damage in the base cannot be read, so its content is read and compared.
+        _ if is_shared && !(file && rules.keep.checksum) => Action::Link,
+        (Verdict::Metadata, _) if file && known.here_durable && alone(known.here) => {
+            Action::UpdateMetadata
+        }
+        _ if !file => Action::Make,
+        (_, Verdict::Same | Verdict::Metadata) => Action::FetchAndCompare,
+        _ => Action::Fetch,
+    }
 }
 
 /// How `entry` differs from `held`, an entry of the base under another path.

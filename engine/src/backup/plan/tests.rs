@@ -18,6 +18,7 @@ fn meta(kind: Kind) -> Meta {
         links: 1,
         rdev: 7,
         allocated: 4096,
+        is_shared: false,
     }
 }
 

@@ -1,16 +1,16 @@
 //! A run: takes the lock, decides whether a snapshot is due, and completes one in five steps.
 
 mod access;
-mod attempt;
+pub(crate) mod attempt;
 mod checkpoints;
 mod clean_up;
 mod count;
-mod fill;
+pub(crate) mod fill;
 mod judge;
 mod open;
-mod prepare;
+pub(crate) mod prepare;
 mod retire;
-mod seal;
+pub(crate) mod seal;
 mod status;
 
 use std::sync::{Arc, Mutex, OnceLock};
@@ -95,7 +95,7 @@ pub fn run<S: Source>(
     let prepared = repository.history(&job.prefix).map_err(RunError::from).and_then(|history| {
         Ok((removal::remove_leftovers(&repository, &history, context)?, history))
     });
-    let (leftovers, history) = match prepared {
+    let (leftovers, mut history) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
             let failed = Err(error);
@@ -109,6 +109,7 @@ pub fn run<S: Source>(
     {
         return Ok(Outcome::Busy);
     }
+    removal::copies::remove_unfinished(&repository, &mut history, None, context)?;
     let other_sources = lineage::check(job, &repository, &history);
     let accepted = other_sources.is_err();
     let mut refused = None;

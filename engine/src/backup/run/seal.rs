@@ -87,7 +87,10 @@ pub(crate) fn seal<S: Source>(
 }
 
 /// Renames the incomplete snapshot to its complete name. Its content must be durable already.
-fn rename(
+///
+/// # Errors
+/// When it cannot be renamed, or the new name cannot be made durable.
+pub(crate) fn rename(
     repository: &Repository,
     incomplete: &SnapshotName,
     complete: &SnapshotName,
@@ -99,7 +102,10 @@ fn rename(
 }
 
 /// Refuses to seal a snapshot that another run may have taken over: the claim is missing and the lock is lost.
-fn still_alone<S: Source>(
+///
+/// # Errors
+/// [`RunError::Taken`].
+pub(crate) fn still_alone<S: Source>(
     attempt: &Attempt<'_, S>,
     names: &SnapshotNames,
     content: &Filling<S>,

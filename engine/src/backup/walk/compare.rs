@@ -324,7 +324,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         };
         meta.kind == Kind::File
             && matches!(planned.step.action, Action::Fetch | Action::FetchAndCompare)
-            && planned.step.verdict.is_other_content()
+            && (planned.step.verdict.is_other_content() || keep.of_snapshot)
             && self.state.set.base.top.is_some()
             && self.state.may_look_later()
             && !self.sink.knows(id, meta)

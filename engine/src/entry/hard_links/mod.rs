@@ -277,6 +277,7 @@ mod tests {
             links: 3,
             rdev: 0,
             allocated: 0,
+            is_shared: false,
         }
     }
 

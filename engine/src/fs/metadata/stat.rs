@@ -121,6 +121,7 @@ pub(crate) fn meta_of(stat: &Stat) -> Meta {
         rdev: stat.st_rdev as u64,
         // st_blocks counts units of 512 bytes, whatever the block size (stat(3type)).
         allocated: stat.st_blocks as u64 * 512,
+        is_shared: false,
     }
 }
 

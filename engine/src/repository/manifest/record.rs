@@ -197,6 +197,7 @@ mod tests {
             links: 1,
             rdev: 4,
             allocated: 0,
+            is_shared: false,
         }
     }
 

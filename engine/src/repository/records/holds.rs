@@ -113,7 +113,15 @@ pub fn release(path: &Path, snapshot: &SnapshotName) -> Result<bool, LookError> 
     })
 }
 
-fn store(repository: &Repository, snapshot: &SnapshotName, hold: &Hold) -> io::Result<()> {
+/// Stores the hold of a snapshot that need not be complete yet.
+///
+/// # Errors
+/// Any I/O error.
+pub(crate) fn store(
+    repository: &Repository,
+    snapshot: &SnapshotName,
+    hold: &Hold,
+) -> io::Result<()> {
     let content = serde_json::to_vec(hold)?;
     write_whole(&repository.make_store(Store::Holds)?, &snapshot.to_string(), &content)
 }
@@ -130,10 +138,10 @@ fn remove(repository: &Repository, snapshot: &SnapshotName) -> io::Result<bool> 
     }
 }
 
-/// Removes the hold and the damage record of a snapshot that no longer exists.
+/// Removes the hold, the damage record and the copy mark of a snapshot that no longer exists.
 pub(crate) fn forget(repository: &Repository, snapshot: &SnapshotName) {
     let complete = snapshot.with_state(SnapshotState::Complete).to_string();
-    for folder in [Store::Holds, Store::Damaged] {
+    for folder in [Store::Holds, Store::Damaged, Store::Copied] {
         if let (Some(dir), Ok(name)) = (repository.store(folder), c_name(complete.as_str())) {
             let _ = dir.unlink(&name);
         }

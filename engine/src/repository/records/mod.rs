@@ -1,5 +1,6 @@
 //! The typed files of `.backup_manager/`.
 
+pub(crate) mod copied;
 pub(crate) mod coverage;
 pub(crate) mod damage;
 pub(crate) mod holds;

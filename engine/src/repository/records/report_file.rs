@@ -117,6 +117,11 @@ impl Recorder {
         paths
     }
 
+    /// Records the snapshot that is being made.
+    pub(crate) fn begun(&self, snapshot: &str) {
+        self.tracker.begun(snapshot);
+    }
+
     /// Records that the run has ended.
     pub(crate) fn ended(&self) {
         self.tracker.ended();

@@ -1,5 +1,6 @@
 //! Removes snapshots from the history: renames each to `.deleting` first, and removes its content later.
 
+pub(crate) mod copies;
 pub(crate) mod orphans;
 pub(crate) mod prune;
 

@@ -334,6 +334,7 @@ mod tests {
             links: 1,
             rdev: 0,
             allocated: 0,
+            is_shared: false,
         };
         Entry { name: std::ffi::CString::new(name).unwrap(), meta, extra: None }
     }

@@ -118,6 +118,7 @@ impl TryFrom<SentMeta> for Meta {
             links: sent.links,
             rdev: sent.rdev,
             allocated: sent.allocated,
+            is_shared: false,
         })
     }
 }

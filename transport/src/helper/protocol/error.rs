@@ -26,6 +26,8 @@ pub(crate) enum SentError {
     BadName,
     /// The far end refuses the request; the reason.
     Refused(String),
+    /// The content of a snapshot's file is not what was backed up.
+    Damaged,
 }
 
 impl From<&SourceError> for SentError {
@@ -35,6 +37,7 @@ impl From<&SourceError> for SentError {
             SourceError::Vanished => Self::Vanished,
             SourceError::Replaced => Self::Replaced,
             SourceError::BadName(_) => Self::BadName,
+            SourceError::Damaged => Self::Damaged,
             SourceError::UntrustedLink(link) => {
                 let bytes = |path: &PathBuf| path.as_os_str().as_bytes().to_vec();
                 Self::UntrustedLink(bytes(&link.link), bytes(&link.at), link.uid)
@@ -67,6 +70,7 @@ impl From<SentError> for SourceError {
             SentError::Vanished => Self::Vanished,
             SentError::Replaced => Self::Replaced,
             SentError::BadName => Self::BadName(engine::entry::BadName),
+            SentError::Damaged => Self::Damaged,
             SentError::UntrustedLink(link, at, uid) => {
                 let path = |bytes| PathBuf::from(std::ffi::OsString::from_vec(bytes));
                 Self::UntrustedLink(UntrustedLink { link: path(link), at: path(at), uid })

@@ -21,6 +21,7 @@ fn meta(kind: Kind) -> Meta {
         links: 3,
         rdev: 0x103,
         allocated: 4096,
+        is_shared: false,
     }
 }
 

@@ -48,6 +48,7 @@ pub(crate) fn meta(attrs: Attrs) -> Option<Meta> {
         links: 1,
         rdev: 0,
         allocated: size,
+        is_shared: false,
     })
 }
 

@@ -368,6 +368,7 @@ mod tests {
             links: 1,
             rdev: 0,
             allocated: size,
+            is_shared: false,
         }
     }
 

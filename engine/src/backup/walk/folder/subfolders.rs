@@ -171,6 +171,7 @@ mod tests {
                 links: 1,
                 rdev: 0,
                 allocated: 0,
+                is_shared: false,
             },
             extra: None,
         };

@@ -150,11 +150,18 @@ pub(crate) fn gather(
         context.monitor.event(&Event::Aside { what });
     }
     let report = base.and_then(|base| report(repository, base));
-    let time =
-        TimeRule::new(granularity_ns, report.as_ref().map(|report| report.time_granularity_ns));
     if let Some(Report { counts, .. }) = &report {
         context.progress.expect(counts.entries, counts.bytes);
     }
+    // If the report does not say, the run tries once to put the values of the base's sidecar on disk.
+    let base_holds = report.as_ref().and_then(|report| report.holds).unwrap_or_default();
+    // The report of a copy is that of the run that took the snapshot, so it does not describe this walk's source.
+    let report = report.filter(|_| !keep.of_snapshot);
+    let base_grain = match keep.of_snapshot {
+        true => Some(1),
+        false => report.as_ref().map(|report| report.time_granularity_ns),
+    };
+    let time = TimeRule::new(granularity_ns, base_grain);
     let before = |inside: &[u8]| {
         let mut roots = report.iter().flat_map(|report| &report.roots);
         roots.find(|root| root.inside == crate::entry::escape::shown(inside))
@@ -177,7 +184,9 @@ pub(crate) fn gather(
     Ok(WalkSetting {
         rules: CompareRules { keep, time },
         trust,
-        base_since: base.map(|base| read_since(base, report.as_ref())),
+        base_since: base
+            .filter(|_| !keep.of_snapshot)
+            .map(|base| read_since(base, report.as_ref())),
         begins: ReadTimes::new(incomplete.map(named_after), Vec::new()),
         mounts_before: mounts_before(report.as_ref()),
         unmounted: if expected { unmounted_below(&roots) } else { HashSet::new() },
@@ -196,8 +205,7 @@ pub(crate) fn gather(
         empty: job.prune_empty.then(Empty::default),
         filters: Arc::clone(&job.filters),
         rename_from,
-        // If the report does not say, the run tries once to put the values of the base's sidecar on disk.
-        base_holds: report.as_ref().and_then(|report| report.holds).unwrap_or_default(),
+        base_holds,
         folds_case: false,
         threads: workers(),
         most_open: most_open_folders(),

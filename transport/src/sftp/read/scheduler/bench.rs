@@ -200,6 +200,7 @@ pub(crate) fn wanted(size: u64, from: u64) -> Wanted {
         links: 1,
         rdev: 0,
         allocated: size,
+        is_shared: false,
     };
     let name = std::ffi::CString::new(size.to_string()).unwrap();
     Wanted { entry: Entry { name, meta, extra: None }, from, again: false, base: None }

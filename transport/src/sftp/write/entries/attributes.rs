@@ -270,6 +270,7 @@ mod tests {
             links: 1,
             rdev: 0,
             allocated: 0,
+            is_shared: false,
         };
         let xattrs = vec![(b"user.a".to_vec(), b"b".to_vec())];
         let extra = Some(Box::new(Extra { target: None, xattrs, xattrs_unread: false }));

@@ -1,0 +1,74 @@
+//! The backups folder of this machine that snapshots are copied from.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use engine::copy::{Beside, SnapshotReader, SnapshotStore};
+use engine::entry::FileId;
+use engine::entry::escape::shown;
+use engine::fs::Dir;
+use engine::{LookError, Prefix, Repository, RunError, SnapshotName, Stop};
+
+use crate::snapshots::source::SnapshotSource;
+
+/// A backups folder of this machine.
+pub struct LocalStore {
+    repository: Repository,
+    /// `--fake-super`: owners and modes come from the attributes of that option.
+    fake_super: bool,
+    stop: Arc<Stop>,
+}
+
+impl LocalStore {
+    /// Opens the backups folder at `path`, and changes nothing in it.
+    ///
+    /// # Errors
+    /// The folder does not exist or cannot be read.
+    pub fn open(path: &Path, fake_super: bool, stop: Arc<Stop>) -> Result<Self, LookError> {
+        Ok(Self { repository: Repository::open(path)?, fake_super, stop })
+    }
+}
+
+impl SnapshotStore for LocalStore {
+    type Source = SnapshotSource;
+
+    fn name(&self) -> String {
+        shown(self.repository.path().as_os_str().as_bytes())
+    }
+
+    fn snapshots(&self, prefix: &Prefix) -> Result<Vec<SnapshotName>, RunError> {
+        Ok(self.repository.history(prefix)?.complete)
+    }
+
+    fn open(
+        &self,
+        snapshot: &SnapshotName,
+        previous: Option<&SnapshotName>,
+    ) -> Result<Arc<SnapshotSource>, RunError> {
+        let Self { repository, fake_super, stop } = self;
+        let reader = SnapshotReader::open(repository, snapshot, previous, *fake_super, stop)?;
+        Ok(Arc::new(SnapshotSource::new(reader)))
+    }
+
+    fn beside(&self, snapshot: &SnapshotName) -> Result<Beside, RunError> {
+        Ok(Beside::of(&self.repository, snapshot))
+    }
+
+    fn overlaps(&self, path: &Path) -> bool {
+        // A folder that does not exist yet lies in its parent.
+        let there = path.ancestors().find_map(|above| above.canonicalize().ok());
+        let here = self.repository.path().canonicalize().ok();
+        let (Some(there), Some(here)) = (there, here) else { return false };
+        let (in_there, in_here) = (ids(&there), ids(&here));
+        let is_new = !path.exists();
+        in_there.iter().any(|id| in_here.first() == Some(id))
+            || !is_new && in_here.iter().any(|id| in_there.first() == Some(id))
+    }
+}
+
+/// The inodes of a folder and of those above it.
+fn ids(path: &Path) -> Vec<FileId> {
+    let id = |path: &Path| Dir::at(path).and_then(|dir| dir.meta()).ok()?.id;
+    path.ancestors().filter_map(id).collect()
+}
