@@ -367,3 +367,30 @@ fn a_link_that_the_destination_refuses_is_a_copy_without_reading_the_source() {
     }
     assert_untouched(&first, &before);
 }
+
+/// MooseFS answers what it is asked about an ACL, and lists none.
+#[test]
+fn acls_that_the_destination_does_not_list_are_found_and_restored() {
+    need!(need::tool("setfacl"));
+    let place = need!(Lockless::refusing(rustix::io::Errno::NOLCK));
+    let tree = Tree::new()
+        .file("file", "x")
+        .acl("u:1234:rw-")
+        .folder("folder")
+        .acl("d:u:1234:rwx")
+        .file("folder/plain", "x");
+    let stage = Stage::with(BIN, &tree).backups_in(&place.path().join("backups"));
+    let run = stage.run().rsync(&["-A", "-X"]);
+    run.expect(0);
+    run.expect(0);
+    assert_eq!(stage.counts()["metadata"], 0, "an unchanged ACL counts as a change");
+    let restored = stage.beside("restored");
+    stage.look("restore").set("to", &restored).expect(0);
+    Judge::strict().assert_same(&stage.source, &fixtures::stage::inside(&restored, &stage.source));
+    // What has lost its ACL has none in the next snapshot.
+    stage.sh("setfacl -b file; setfacl -b folder");
+    run.expect(0);
+    stage.look("restore").set("to", stage.beside("again")).expect(0);
+    let again = fixtures::stage::inside(&stage.beside("again"), &stage.source);
+    Judge::strict().assert_same(&stage.source, &again);
+}

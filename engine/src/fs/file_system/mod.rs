@@ -3,6 +3,7 @@
 pub(crate) mod capabilities;
 pub(crate) mod space;
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -88,6 +89,24 @@ pub(crate) fn reports_inodes(dir: impl AsFd) -> bool {
 /// Whether files may share blocks there, and FIEMAP shows which: on btrfs, xfs and bcachefs.
 pub(crate) fn shows_shared_blocks(dir: impl AsFd) -> bool {
     number(dir).is_some_and(|number| [0x9123_683E, 0x5846_5342, 0xCA45_1A4E].contains(&number))
+}
+
+/// Whether ACLs are among the attributes that the file system of an open entry lists. MooseFS answers what it is asked about an
+/// ACL, and lists none (measured), and what others do is unknown.
+pub(crate) fn lists_acls(fd: impl AsFd) -> bool {
+    thread_local! {
+        /// The last device that was found to list none. There statfs(2) asks the server each time.
+        static LISTS_NONE: Cell<Option<u64>> = const { Cell::new(None) };
+    }
+    let device = rustix::fs::fstat(&fd).ok().map(|found| found.st_dev);
+    if device.is_some() && LISTS_NONE.get() == device {
+        return false;
+    }
+    let lists = is_on_disk(fd);
+    if !lists {
+        LISTS_NONE.set(device);
+    }
+    lists
 }
 
 /// The highest number of names of an inode on the file system of `dir`.

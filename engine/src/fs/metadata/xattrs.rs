@@ -14,6 +14,7 @@ use crate::entry::digest::Method;
 use crate::entry::overlay::Refused;
 use crate::fs::dir::Dir;
 use crate::fs::dir::node::Node;
+use crate::fs::file_system::lists_acls;
 use crate::fs::metadata::listed_at;
 use crate::fs::refusal::has_no_room;
 
@@ -30,6 +31,9 @@ const OURS: &[u8] = b"user.backup_manager.";
 const RSYNCS: &[u8] = b"user.rsync.%";
 /// The prefix of ACLs (acl(5)), which are attributes in the kernel's own format.
 pub(crate) const ACL: &[u8] = b"system.posix_acl_";
+
+/// The two ACLs. Only a folder has the second one.
+const ACLS: [&str; 2] = ["system.posix_acl_access", "system.posix_acl_default"];
 
 /// The prefix under which xfs shows the ACLs to root a second time (fs/xfs/xfs_xattr.c).
 const SGI_ACL: &[u8] = b"trusted.SGI_ACL_";
@@ -68,9 +72,13 @@ impl XattrSelection {
 /// # Errors
 /// Those of `openat(2)`, `listxattr(2)` and `getxattr(2)`; an error if `/proc` is not mounted.
 pub fn read(dir: &Dir, name: &CStr, asked: XattrSelection) -> io::Result<Xattrs> {
-    if !asked.any()
-        || listed_at::has_none(dir.as_fd(), &dir.on_disk(name)?, |name| asked.takes(name))
-    {
+    if !asked.any() {
+        return Ok(Xattrs::new());
+    }
+    if asked.acls && !lists_acls(dir) {
+        return read_node(&dir.node(name)?, asked);
+    }
+    if listed_at::has_none(dir.as_fd(), &dir.on_disk(name)?, |name| asked.takes(name)) {
         return Ok(Xattrs::new());
     }
     // Most entries have only attributes of this program. For those no handle is needed: no value is read.
@@ -100,7 +108,8 @@ pub fn read_node(node: &Node, asked: XattrSelection) -> io::Result<Xattrs> {
     }
     // The path leads to the inode of the handle. These calls accept no handle of O_PATH (open(2)).
     let path = crate::fs::dir::node::by_proc(node.as_fd())?;
-    chosen(xattr::list_deref(&path), asked, |name| xattr::get_deref(&path, name))
+    let unlisted = asked.acls && !lists_acls(node);
+    chosen(xattr::list_deref(&path), asked, unlisted, |name| xattr::get_deref(&path, name))
 }
 
 /// The attribute `key` of `name` in `dir`.
@@ -111,10 +120,11 @@ pub(crate) fn value(dir: &Dir, name: &CStr, key: &OsStr) -> io::Result<Option<Ve
     xattr::get_deref(crate::fs::dir::node::by_proc(dir.node(name)?.as_fd())?, key)
 }
 
-/// Reads the requested ones of the attributes `names`, sorted.
+/// Reads the requested ones of the attributes `names`, sorted. With `unlisted`, it also asks for ACLs that are not among them.
 fn chosen(
     names: io::Result<xattr::XAttrs>,
     asked: XattrSelection,
+    unlisted: bool,
     get: impl Fn(&OsStr) -> io::Result<Option<Vec<u8>>>,
 ) -> io::Result<Xattrs> {
     let names = match names {
@@ -126,6 +136,16 @@ fn chosen(
     for name in names.filter(|name| asked.takes(name.as_bytes())) {
         if let Some(value) = get(&name)? {
             found.push((name.as_bytes().to_vec(), value));
+        }
+    }
+    for acl in if unlisted { &ACLS[..] } else { &[] } {
+        if found.iter().any(|(name, _)| name == acl.as_bytes()) {
+            continue;
+        }
+        match get(OsStr::new(acl)) {
+            Ok(value) => found.extend(value.map(|value| (acl.as_bytes().to_vec(), value))),
+            Err(error) if is_no_acl(&error) => {}
+            Err(error) => return Err(error),
         }
     }
     found.sort();
@@ -142,7 +162,8 @@ pub(crate) fn read_held(fd: impl AsFd, asked: XattrSelection) -> io::Result<Xatt
     }
     let held = Handle(fd.as_fd());
     let names = held.either(|held| held.list_xattr(), |path| xattr::list_deref(path));
-    chosen(names, asked, |name| {
+    let unlisted = asked.acls && !lists_acls(&fd);
+    chosen(names, asked, unlisted, |name| {
         held.either(|held| held.get_xattr(name), |path| xattr::get_deref(path, name))
     })
 }
@@ -198,7 +219,7 @@ pub(crate) fn remove(fd: impl AsFd, name: &OsStr) -> io::Result<()> {
 
 /// Removes the ACLs of an open folder, which it may have inherited from its parent (acl(5)).
 pub(crate) fn remove_acls(fd: impl AsFd) {
-    for acl in ["system.posix_acl_default", "system.posix_acl_access"] {
+    for acl in ACLS {
         // A missing ACL is not an error.
         let _ = remove(&fd, OsStr::new(acl));
     }
@@ -327,6 +348,12 @@ pub fn remove_marks(file: &File) -> io::Result<()> {
 #[must_use]
 pub fn cannot_be_listed(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::TOOBIG | Errno::RANGE | Errno::OVERFLOW))
+}
+
+/// Whether the answer to a question about an ACL by name means that there is none. A FUSE file system may refuse the name.
+fn is_no_acl(error: &io::Error) -> bool {
+    unsupported(error)
+        || matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::PERM | Errno::ACCESS))
 }
 
 fn unsupported(error: &io::Error) -> bool {
