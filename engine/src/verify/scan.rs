@@ -12,7 +12,7 @@ use crate::entry::tree_path::TreePath;
 use crate::entry::{Kind, Meta};
 use crate::error::LookError;
 use crate::fs::dir::Dir;
-use crate::fs::file_system::reports_inodes;
+use crate::fs::file_system::{reports_inodes, workers_in};
 use crate::fs::lookup::find;
 use crate::fs::metadata::stat;
 use crate::fs::traverse::{OpenDir, most_open_folders};
@@ -25,7 +25,7 @@ use crate::repository::manifest::record::{ManifestRecord, RecordedFields, Record
 use crate::repository::records::sidecar::Sidecar;
 use crate::snapshot::name::SnapshotName;
 use crate::threads::lock::{lock, unpoisoned};
-use crate::threads::work_queue::{Queue, workers};
+use crate::threads::work_queue::Queue;
 use crate::verify::compared::{ALTERED, Compared};
 use crate::verify::inodes::Inodes;
 use crate::verify::outcome::{Damage, Flaw, SnapshotFindings, Verified, changed_at};
@@ -122,7 +122,7 @@ impl<'a> Scan<'a> {
             None
         });
         let (queue, seen, open) = (Queue::new(0), Mutex::new(seen), Arc::default());
-        let name = name.clone();
+        let (name, threads) = (name.clone(), workers_in(&top));
         let most_open = most_open_folders();
         let each_name = first && self.context.progress.is_watched();
         let going = SnapshotScan {
@@ -138,7 +138,7 @@ impl<'a> Scan<'a> {
             most_open,
         };
         going.queue.push(ScanTask::List(None, TreePath::top(None)));
-        going.queue.work(workers(), |task| {
+        going.queue.work(threads, |task| {
             if self.context.stop.asked() {
                 return going.queue.close();
             }

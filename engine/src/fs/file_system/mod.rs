@@ -7,6 +7,8 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use crate::threads::work_queue::workers;
+
 /// A type of file system.
 struct FileSystemType {
     /// The number of the type, of `statfs(2)`: from linux/magic.h and the file systems' own headers.
@@ -112,6 +114,15 @@ pub(crate) fn lists_acls(fd: impl AsFd) -> bool {
 /// The highest number of names of an inode on the file system of `dir`.
 pub(crate) fn most_links(dir: impl AsFd) -> u64 {
     known(dir).map_or(u64::MAX, |known| known.most_links)
+}
+
+/// The number of threads that work in the folder `dir`: one per core, and on a network file system more, because each call waits
+/// for its servers.
+pub(crate) fn workers_in(dir: impl AsFd) -> usize {
+    /// A few files of each thread's folder are in memory. Sixteen threads gained no more than eight (MooseFS, two cores).
+    const WAITING: usize = 8;
+    let cores = workers();
+    if is_on_disk(dir) { cores } else { cores.max(WAITING) }
 }
 
 /// Syncs the file system of an open folder like `syncfs(2)`, and returns its errors.

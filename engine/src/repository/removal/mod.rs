@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use crate::entry::c_name;
 use crate::entry::escape::shown_path;
 use crate::error::{RunError, destination};
+use crate::fs::file_system::workers_in;
 use crate::fs::mount::point::{MountPoint, is_mount_point};
 use crate::fs::remove_tree::{Left, remove_or_say};
 use crate::monitor::Phase;
@@ -26,7 +27,6 @@ use crate::repository::records::report_file::report_file;
 use crate::repository::store::Store;
 use crate::snapshot::history::History;
 use crate::snapshot::name::{SnapshotName, SnapshotState};
-use crate::threads::work_queue::workers;
 
 /// What to do about a mount inside a snapshot.
 const UNMOUNT: &str = "unmount it, and the next run continues the removal";
@@ -106,7 +106,8 @@ pub(crate) fn remove_retired(
         let removed = folder.map_err(|error| Left { path: Vec::new(), error }).and_then(|folder| {
             let stop = Arc::clone(&context.stop);
             let counter = &context.progress.removed;
-            remove_or_say(&repository.dir, &folder, workers(), counter, &|| stop.asked())
+            let threads = workers_in(&repository.dir);
+            remove_or_say(&repository.dir, &folder, threads, counter, &|| stop.asked())
         });
         match removed {
             Ok(()) => {

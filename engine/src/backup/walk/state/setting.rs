@@ -17,6 +17,7 @@ use crate::entry::{FileId, Time};
 use crate::error::{RunError, destination};
 use crate::filter::filters::Filters;
 use crate::fs::dir::Dir;
+use crate::fs::file_system::workers_in;
 use crate::fs::traverse::{most_open_folders, open_if_here};
 use crate::job::Job;
 use crate::monitor::context::Context;
@@ -29,7 +30,6 @@ use crate::repository::store::Store;
 use crate::repository::{Repository, folder_name};
 use crate::snapshot::name::SnapshotName;
 use crate::source::files_from::Selection;
-use crate::threads::work_queue::workers;
 
 /// The base or the incomplete snapshot, with its top folder open and its sidecar.
 pub(crate) struct ComparedSnapshot {
@@ -207,7 +207,7 @@ pub(crate) fn gather(
         rename_from,
         base_holds,
         folds_case: false,
-        threads: workers(),
+        threads: workers_in(&repository.dir),
         most_open: most_open_folders(),
         most_listings: usize::MAX,
         context: context.clone(),
