@@ -10,6 +10,7 @@ use engine::Source;
 use engine::Stop;
 use engine::check_roots;
 use engine::fs::missing_mount;
+use engine::fs::mount_of;
 use engine::fs::open_to_others;
 use engine::inspect::{Look, look};
 use engine::repository::Sources;
@@ -22,6 +23,7 @@ use crate::config::types::NamedJob;
 use crate::daemon::checks::not_a_mount;
 use crate::daemon::environment_zone;
 use crate::doctor::finding::DoctorFinding;
+use crate::doctor::network_disk::NetworkDisk;
 use crate::hint::step::Step;
 use crate::jobs::open_source::local;
 use crate::schedule::crontab::Crontab;
@@ -138,8 +140,11 @@ pub(crate) fn destination(dir: &Path, mode: Option<u32>) -> Vec<DoctorFinding> {
         Some((what, fix)) => DoctorFinding::warning("mount", what, fix.to_owned()),
         None => DoctorFinding::warning("mount", what, "mount a disk of its own there"),
     }));
+    let network = mount_of(dir).and_then(|mount| NetworkDisk::of(&mount));
+    found.extend(network.iter().flat_map(NetworkDisk::findings));
+    found.extend(network.as_ref().and_then(|disk| disk.copies(dir)));
     found.push(access(dir, mode));
-    found.extend(limits(&able));
+    found.extend(limits(&able, network.as_ref().and_then(NetworkDisk::with_attributes)));
     found
 }
 
@@ -276,7 +281,8 @@ fn access(dir: &Path, meant: Option<u32>) -> DoctorFinding {
     }
 }
 
-fn limits(able: &DestinationReport) -> Vec<DoctorFinding> {
+/// What the destination lacks. `with_attributes` is how it gets attributes.
+fn limits(able: &DestinationReport, with_attributes: Option<&'static str>) -> Vec<DoctorFinding> {
     let mut found = Vec::new();
     found.push(match (able.hard_links, able.most_links) {
         (true, u64::MAX) => DoctorFinding::good("hard links", "without a known limit"),
@@ -292,7 +298,7 @@ fn limits(able: &DestinationReport) -> Vec<DoctorFinding> {
         false => DoctorFinding::warning(
             "attributes",
             "this file system has no user attributes: no hashes can be recorded, and verify cannot prove files",
-            "use ext4, xfs or btrfs, or mount with user_xattr",
+            with_attributes.unwrap_or("use ext4, xfs or btrfs, or mount with user_xattr"),
         ),
     });
     let lacks = [("owners", able.owner), ("modes", able.mode), ("symlinks", able.symlinks)];

@@ -3,6 +3,7 @@
 pub(crate) mod checks;
 pub(crate) mod finding;
 pub(crate) mod host;
+pub(crate) mod network_disk;
 pub(crate) mod pin;
 
 use std::sync::Arc;

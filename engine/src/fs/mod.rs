@@ -25,4 +25,4 @@ pub use self::metadata::by_name::ByName;
 pub use self::metadata::xattrs::XattrSelection;
 pub use self::metadata::{stat, xattrs};
 pub use self::mount::point::{MountPoint, is_mount_point};
-pub use self::mount::{missing_mount, mount_of};
+pub use self::mount::{Mount, missing_mount, mount_of};

@@ -14,6 +14,12 @@ pub struct Mount {
     pub point: PathBuf,
     /// The folder of the file system that is mounted there.
     pub root: PathBuf,
+    /// The type of the file system; that of FUSE is often `fuse.` and a name.
+    pub kind: String,
+    /// What is mounted: a device, a server, or whatever the file system calls itself.
+    pub source: PathBuf,
+    /// The options of the file system, without those of the mount point.
+    pub options: Vec<String>,
 }
 
 /// The mounts that this process sees, in the order in which they were made.
@@ -31,10 +37,16 @@ impl MountTable {
     /// The mounts in the text of proc_pid_mountinfo(5).
     pub(crate) fn of_text(mountinfo: &str) -> Self {
         let mount = |line: &str| {
-            let mut fields = line.split(' ').skip(2);
+            let (at, of) = line.split_once(" - ")?;
+            let mut fields = at.split(' ').skip(2);
             let device = fields.next()?.to_owned();
             let (root, point) = (unescaped(fields.next()?), unescaped(fields.next()?));
-            Some(Mount { device, point, root })
+            let mut fields = of.split(' ');
+            let kind = fields.next()?.to_owned();
+            let source = unescaped(fields.next()?);
+            let options = fields.next().unwrap_or_default().split(',');
+            let options = options.map(ToOwned::to_owned).collect();
+            Some(Mount { device, point, root, kind, source, options })
         };
         Self { mounts: mountinfo.lines().filter_map(mount).collect() }
     }
@@ -106,9 +118,9 @@ fn missing_in(fstab: &str, mountinfo: &str, path: &Path) -> Option<PathBuf> {
         .find(|point| !mounted.contains(point))
 }
 
-/// Both tables escape white space and backslashes as three octal digits.
+/// Both tables escape white space and backslashes as three octal digits, and the kernel's also `#`, as in the sources of MooseFS.
 fn unescaped(text: &str) -> PathBuf {
-    let pairs = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
+    let pairs = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\043", "#"), ("\\134", "\\")];
     pairs.iter().fold(text.to_owned(), |text, (code, plain)| text.replace(code, plain)).into()
 }
 
@@ -152,6 +164,16 @@ mod tests {
             |path: &str| table.of(Path::new(path)).map(|it| (it.point.clone(), it.root.clone()));
         assert_eq!(at("/backups/a"), Some(("/backups".into(), "/x".into())));
         assert_eq!(at("/backups2"), Some(("/".into(), "/".into())));
+        let nfs =
+            "1 0 0:50 / /backups rw,noatime shared:5 - nfs4 nas:/my\\040disk rw,soft,vers=4.2\n";
+        let table = MountTable::of_text(nfs);
+        let mount = table.of(Path::new("/backups/a")).unwrap();
+        assert_eq!((mount.kind.as_str(), &*mount.source), ("nfs4", Path::new("nas:/my disk")));
+        assert_eq!(mount.options, ["rw", "soft", "vers=4.2"]);
+        let moosefs = "1 0 0:50 / /mnt/\\043backups rw - fuse mfs\\04310.0.0.1:9421 rw\n";
+        let table = MountTable::of_text(moosefs);
+        let mount = table.of(Path::new("/mnt/#backups/a")).unwrap();
+        assert_eq!(mount.source, Path::new("mfs#10.0.0.1:9421"));
     }
 
     #[test]
