@@ -1,5 +1,6 @@
 #!/bin/bash
 # Installs what the tests need, as root on Debian, and prints it before. Elsewhere it prints what is missing.
+# usage: tools.sh [distributed]: also what the clusters of tests/distributed need
 set -euo pipefail
 
 # Each program with the Debian package that holds it.
@@ -16,6 +17,11 @@ proftpd:proftpd-core,proftpd-mod-crypto dropbear:dropbear-bin tinysshd:tinysshd
 "
 
 PATH=$PATH:/usr/sbin:/sbin
+
+if [ "${1:-}" = distributed ]; then
+    tools+=" mfsmaster:moosefs-master mfschunkserver:moosefs-chunkserver mfsmount:moosefs-client"
+    tools+=" glusterd:glusterfs-server glusterfs:glusterfs-client ip:iproute2"
+fi
 
 # Static binaries of the other architecture, and something to run them with.
 case $(uname -m) in

@@ -1,4 +1,5 @@
 //! Recognizes network and distributed file systems by their mounts, and the options that harm backups there.
+//! docs/distributed.md has the reasons.
 
 use std::io::Read;
 use std::path::Path;
