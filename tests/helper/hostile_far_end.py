@@ -9,7 +9,6 @@ import select
 import subprocess
 import sys
 import threading
-import time
 
 lie, times, counter, command = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4:]
 with open(counter, "a") as file:
@@ -51,7 +50,8 @@ def write(data):
         os._exit(0)
 
 
-threading.Thread(target=requests, daemon=True).start()
+requesting = threading.Thread(target=requests, daemon=True)
+requesting.start()
 # Answer::Write is variant 17; the second byte is the variant of WriteAnswer. A folder, a result, a list of names.
 WRITE, TARGET, FOLDER, NAMES, FOUND, STORED, CREDIT = 17, 0, 1, 3, 4, 7, 11
 seen = 0
@@ -90,7 +90,9 @@ while True:
         write(length.to_bytes(4, "big") + frame[: length // 2])
         os._exit(0)
     elif lie == "silent":
-        time.sleep(60)
+        # Until the connection has ended.
+        requesting.join()
+        os._exit(0)
     elif lie == "endless":
         name = bytes([200]) + b"\x01" + b"n" * 200
         while True:
