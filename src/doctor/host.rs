@@ -165,8 +165,12 @@ fn key_lines(
         RemoteHelper::Command(command) => (command.clone(), ""),
         RemoteHelper::Auto | RemoteHelper::Install | RemoteHelper::Present => {
             let (install, stop) = (host.helper == RemoteHelper::Install, Arc::clone(stop));
-            let options = options(host, &job.wanted);
-            match look_for_helper_place(&host.address, &options, install, move || stop.asked()) {
+            let asks_anew = || {
+                let options = options(host, &job.wanted);
+                look_for_helper_place(&host.address, &options, install, move || stop.asked())
+            };
+            let asked = source.and_then(|source| source.helper_place(install));
+            match asked.unwrap_or_else(asks_anew) {
                 HelperPlace::Program(program) => (program, ""),
                 HelperPlace::Unknown if matches!(source, Some(RemoteSource::Helper(_))) => {
                     (own(), KEEP)

@@ -88,7 +88,9 @@ fn of_host(host: &Host, helper: &str) -> Done {
 fn the_lines_start_the_helper_where_the_host_has_it() {
     let host = need!(Host::new());
     let first = "after backup_manager was put into a folder in the PATH of that user";
+    let logins = || host.server.log().matches("Accepted publickey").count();
     let none = of_host(&host, "auto");
+    assert_eq!(logins(), 2, "one to look for a helper, and one for SFTP");
     assert_eq!(none.lines_with(first), 2, "{}", none.said());
     none.assert_says("command=\"backup_manager serve --read-only --root ");
     for (helper, name) in [("auto", "backup_manager-0.0.1-abc"), ("install", &copy(&host.stage))] {
@@ -98,7 +100,9 @@ fn the_lines_start_the_helper_where_the_host_has_it() {
             fs::remove_dir_all(host.folder()).expect("removed");
             host.run().expect(0);
         }
+        let before = logins();
         let said = of_host(&host, helper);
+        assert_eq!(logins() - before, 2, "one to read, and one to look for a helper that writes");
         assert_eq!(said.lines_with(first), 0, "{}", said.said());
         said.assert_says(&format!("command=\"~/.cache/backup_manager/{name} serve --root "));
         // The line works as it is printed.

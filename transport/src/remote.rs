@@ -13,11 +13,13 @@ use engine::source::{
 use engine::{Preserve, Source, SourceError};
 
 use crate::helper::install::binaries::Binaries;
-use crate::helper::install::{NotInstalled, install};
+use crate::helper::install::place::Question;
+use crate::helper::install::{HelperPlace, NotInstalled, install};
 use crate::helper::read::folder::HelperFolder;
 use crate::helper::read::{Asked, HelperSource};
 use crate::helper::version::Version;
 use crate::sftp::read::{SftpFolder, SftpSource};
+use crate::ssh::connect::connection::NotOpened;
 use crate::ssh::options::{ChannelLimit, Options};
 use crate::ssh::{Address, ConnectError};
 
@@ -247,6 +249,22 @@ impl RemoteSource {
         match self {
             Self::Helper(source) => source.note.as_deref(),
             Self::Sftp(..) => None,
+        }
+    }
+
+    /// Asks the shell of the host, on this connection, where the helper is that it starts for [`RemoteHelper::Auto`] or, if
+    /// `install`, for [`RemoteHelper::Install`]. `None` if the host accepts no further channel.
+    #[must_use]
+    pub fn helper_place(&self, install: bool) -> Option<HelperPlace> {
+        let question = Question::new(install);
+        let answer = match self {
+            Self::Helper(source) => source.ask_aside(question),
+            Self::Sftp(source, _) => source.ask_aside(question),
+        };
+        match answer {
+            Ok(place) => Some(place.into()),
+            Err(NotOpened::Broken) => Some(HelperPlace::Unknown),
+            Err(NotOpened::NotKnown | NotOpened::NoWay | NotOpened::Refused) => None,
         }
     }
 

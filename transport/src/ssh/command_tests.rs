@@ -134,7 +134,7 @@ fn run(server: &Sshd, line: &'static str, options: Options) -> Running {
         wake: Arc::new(Notify::new()),
     };
     // The thread ends when the senders of the commands are dropped.
-    std::thread::spawn(move || network.run(&to_ready));
+    std::thread::spawn(move || network.run(&to_ready, unbounded_channel().1));
     Running { ready, commands, arrived: arriving }
 }
 

@@ -1,5 +1,6 @@
 //! The network thread as the threads of a source see it.
 
+use std::rc::Rc;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -7,16 +8,19 @@ use std::thread::JoinHandle;
 use engine::source::{ConnectionReport, Transport};
 use engine::threads::{lock, unpoisoned};
 use tokio::sync::Notify;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::ssh::connect::connect_error::ConnectError;
-use crate::ssh::event_loop::Network;
+use crate::ssh::connect::connection::NotOpened;
+use crate::ssh::event_loop::{Aside, Network};
 use crate::ssh::options::{ChannelLimit, Traffic};
 use crate::ssh::scheduler::{Offers, Scheduler};
+use crate::ssh::service::Service;
 
 /// A connection whose network thread runs, and the threads that deliver its answers.
 pub(crate) struct Connected<C> {
     commands: Option<UnboundedSender<C>>,
+    asides: UnboundedSender<Aside>,
     quit: Arc<Notify>,
     limit: ChannelLimit,
     traffic: Traffic,
@@ -46,13 +50,14 @@ impl<C> Connected<C> {
         let limit = network.options.channel_limit.clone();
         let traffic = network.options.traffic.clone();
         let (ready, connected) = sync_channel(1);
+        let (asides, to_do) = unbounded_channel();
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || network.run(&ready))
+            .spawn(move || network.run(&ready, to_do))
             .map_err(local)?;
         let threads = std::iter::once(thread).chain(delivery).collect();
-        let this =
-            Self { commands: Some(commands), quit, limit, traffic, threads: Mutex::new(threads) };
+        let (commands, threads) = (Some(commands), Mutex::new(threads));
+        let this = Self { commands, asides, quit, limit, traffic, threads };
         match connected.recv() {
             Ok(result) => result.map(|offers| (this, offers)),
             Err(_) => Err(local(std::io::ErrorKind::BrokenPipe.into())),
@@ -62,6 +67,23 @@ impl<C> Connected<C> {
     /// The number of channels that the host was observed to accept.
     pub(crate) fn channel_limit(&self) -> &ChannelLimit {
         &self.limit
+    }
+
+    /// Asks another service of the host, on a further channel of the connection; returns what it offers.
+    ///
+    /// # Errors
+    /// The host accepts no further channel, or is not known to, or what runs there is not the service.
+    pub(crate) fn ask<S: Service + Send>(&self, service: S) -> Result<S::Offers, NotOpened> {
+        let (answer, answered) = sync_channel(1);
+        let aside: Aside = Box::new(move |connection| {
+            let channel = connection.channel(&Rc::new(service));
+            Box::pin(async move {
+                let _ = answer.send(channel.await.map(|opened| opened.offers));
+            })
+        });
+        // The network thread drops what it does not carry out.
+        self.asides.send(aside).map_err(|_| NotOpened::NoWay)?;
+        answered.recv().unwrap_or(Err(NotOpened::NoWay))
     }
 
     /// The bytes on the line so far, for a far end that is a `transport`.

@@ -2,6 +2,7 @@
 //! connection is lost.
 
 use std::cell::RefCell;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, LocalSet};
-use tokio::time::{interval, sleep};
+use tokio::time::{interval, sleep, timeout};
 
 use crate::ssh::channel_io::{Loss, receive, send};
 use crate::ssh::channels::{Moment, wanted};
@@ -35,6 +36,9 @@ const FIRST: Duration = Duration::from_secs(2);
 
 /// The error for requests that are still unanswered when the connection is stopped.
 const STOPPED: &str = "it was stopped";
+
+/// Opens a channel to another service than the usual one. The future ends when that is done.
+pub(crate) type Aside = Box<dyn FnOnce(&Connection) -> Pin<Box<dyn Future<Output = ()>>> + Send>;
 
 /// What the thread receives at its start.
 pub(crate) struct Network<T: Scheduler> {
@@ -106,11 +110,15 @@ async fn connect<S: Service>(
 impl<T: Scheduler> Network<T> {
     /// Runs until the thread must end. Sends the result of the first connection to `ready`: what the far
     /// end offers.
-    pub(crate) fn run(self, ready: &SyncSender<Result<Offers<T>, ConnectError>>) {
+    pub(crate) fn run(
+        self,
+        ready: &SyncSender<Result<Offers<T>, ConnectError>>,
+        asides: UnboundedReceiver<Aside>,
+    ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         match runtime {
             Ok(runtime) => {
-                LocalSet::new().block_on(&runtime, self.work(ready));
+                LocalSet::new().block_on(&runtime, self.work(ready, asides));
                 // The remaining tasks only wait, so they can be dropped.
                 runtime.shutdown_background();
             }
@@ -120,7 +128,11 @@ impl<T: Scheduler> Network<T> {
         }
     }
 
-    async fn work(self, ready: &SyncSender<Result<Offers<T>, ConnectError>>) {
+    async fn work(
+        self,
+        ready: &SyncSender<Result<Offers<T>, ConnectError>>,
+        mut asides: UnboundedReceiver<Aside>,
+    ) {
         let Self { address, options, service, mut commands, quit, scheduler, wake } = self;
         let (service, scheduler) = (Rc::new(service), Rc::new(RefCell::new(scheduler())));
         let mut opened = tokio::select! {
@@ -136,9 +148,10 @@ impl<T: Scheduler> Network<T> {
             let mut learned = false;
             let (why, last) = match opened {
                 Ok((connection, channel, further)) => {
-                    let end = Serving::new(&scheduler, &wake, &quit)
-                        .serve(&connection, &service, (channel, further), &options, &mut commands)
-                        .await;
+                    let serving = Serving::new(&scheduler, &wake, &quit);
+                    let asked = (&mut commands, &mut asides);
+                    let channels = (channel, further);
+                    let end = serving.serve(&connection, &service, channels, &options, asked).await;
                     let words = connection.last_words();
                     let why = match end {
                         End::Quit => None,
@@ -161,6 +174,7 @@ impl<T: Scheduler> Network<T> {
             };
             tries = if scheduler.borrow_mut().progressed() { 0 } else { tries };
             if last || tries >= options.tries {
+                drop(asides);
                 return give_up(
                     &scheduler,
                     &format!("the connection was lost: {why}"),
@@ -246,7 +260,7 @@ impl<'a, T: Scheduler> Serving<'a, T> {
         service: &Rc<T::Service>,
         (first, mut further): (OpenedChannel<Offers<T>>, Further<Offers<T>>),
         options: &Options,
-        commands: &mut UnboundedReceiver<T::Command>,
+        (commands, asides): (&mut UnboundedReceiver<T::Command>, &mut UnboundedReceiver<Aside>),
     ) -> End {
         // Dropping the set aborts all tasks.
         let mut tasks = JoinSet::new();
@@ -295,6 +309,13 @@ impl<'a, T: Scheduler> Serving<'a, T> {
                     }
                 }
                 () = self.wake.notified() => {}
+                Some(aside) = asides.recv() => {
+                    // Another server may end the connection over one channel too many.
+                    if apart {
+                        let (limit, aside) = (options.answer_timeout, aside(connection));
+                        tasks.spawn_local(async move { drop(timeout(limit, aside).await) });
+                    }
+                }
                 _ = tick.tick() => {
                     if (self.quit.stopped)() {
                         return End::Quit;

@@ -21,18 +21,17 @@ pub enum HelperPlace {
     Unknown,
 }
 
-/// Asks the shell of a host where the helper is that it starts for `RemoteHelper::Auto` or, if `install`, for
-/// `RemoteHelper::Install`. `stopped` is polled several times a second; when it returns true, the connection ends.
+/// Asks the shell of a host, over a connection of its own, where the helper is that it starts for `RemoteHelper::Auto` or,
+/// if `install`, for `RemoteHelper::Install`. `stopped` is polled several times a second; when it returns true, the connection ends.
 pub fn look_for_helper_place(
     address: &Address,
     options: &Options,
     install: bool,
     stopped: impl Fn() -> bool + Send + 'static,
 ) -> HelperPlace {
-    let names = if install { Binaries::find().names().collect() } else { Vec::new() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let Ok(runtime) = runtime else { return HelperPlace::Unknown };
-    let service = Rc::new(Question(line(&names)));
+    let service = Rc::new(Question::new(install));
     let options = options.compressed_by_ssh();
     let asked = async {
         let quit = Quit::new(stopped);
@@ -48,15 +47,29 @@ pub fn look_for_helper_place(
     let answer = tokio::task::LocalSet::new().block_on(&runtime, asked);
     // The remaining tasks only wait, so they can be dropped.
     runtime.shutdown_background();
-    answer.map_or(HelperPlace::Unknown, |Place(text)| place(&String::from_utf8_lossy(&text)))
+    answer.map_or(HelperPlace::Unknown, HelperPlace::from)
 }
 
 /// The line for the login shell.
-struct Question(String);
+pub(crate) struct Question(String);
+
+impl Question {
+    /// See [`look_for_helper_place`].
+    pub(crate) fn new(install: bool) -> Self {
+        let names = if install { Binaries::find().names().collect() } else { Vec::new() };
+        Self(line(&names))
+    }
+}
 
 /// The answer of the shell, padded with spaces.
 #[derive(Debug, Clone, Copy)]
-struct Place([u8; MESSAGE]);
+pub(crate) struct Place([u8; MESSAGE]);
+
+impl From<Place> for HelperPlace {
+    fn from(Place(text): Place) -> Self {
+        place(&String::from_utf8_lossy(&text))
+    }
+}
 
 impl Service for Question {
     const PROTOCOL: &'static str = "question";

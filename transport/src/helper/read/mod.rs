@@ -43,9 +43,11 @@ use crate::helper::read::listing::Awaited;
 use crate::helper::read::scheduler::HelperScheduler;
 use crate::helper::read::service::Helper;
 use crate::helper::version::Version;
+use crate::ssh::connect::connection::NotOpened;
 use crate::ssh::connected::Connected;
 use crate::ssh::event_loop::{Network, Quit};
 use crate::ssh::options::{ChannelLimit, Options};
+use crate::ssh::service::Service;
 use crate::ssh::{Address, ConnectError};
 
 /// The folders and files that may be in flight.
@@ -139,6 +141,11 @@ impl HelperSource {
     /// Ends the connection and waits until `ssh` has ended. A sink must not call it.
     pub fn close(&self) {
         self.connected.close();
+    }
+
+    /// Asks another service of the host on this connection; see [`Connected::ask`].
+    pub(crate) fn ask_aside<S: Service + Send>(&self, service: S) -> Result<S::Offers, NotOpened> {
+        self.connected.ask(service)
     }
 
     fn send(&self, command: Command) {

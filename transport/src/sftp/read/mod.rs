@@ -33,9 +33,11 @@ use crate::sftp::read::samples::{Fetch, sampled};
 use crate::sftp::read::scheduler::ReadScheduler;
 use crate::ssh::connect::address::Address;
 use crate::ssh::connect::connect_error::ConnectError;
+use crate::ssh::connect::connection::NotOpened;
 use crate::ssh::connected::Connected;
 use crate::ssh::event_loop::{Network, Quit};
 use crate::ssh::options::{ChannelLimit, Options};
+use crate::ssh::service::Service;
 
 /// How many folders and files the engine may request at once. Both are somewhat more than the scheduler sends
 /// on a long connection, so that it always has something to send.
@@ -100,6 +102,11 @@ impl SftpSource {
     /// Ends the connection and waits until `ssh` and all threads have ended. A sink must not call it.
     pub fn close(&self) {
         self.connected.close();
+    }
+
+    /// Asks another service of the host on this connection; see [`Connected::ask`].
+    pub(crate) fn ask_aside<S: Service + Send>(&self, service: S) -> Result<S::Offers, NotOpened> {
+        self.connected.ask(service)
     }
 
     fn send(&self, command: Command) {

@@ -78,7 +78,7 @@ impl Session {
         let (ready, connected) = sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("sftp-network".to_owned())
-            .spawn(move || network.run(&ready))
+            .spawn(move || network.run(&ready, unbounded_channel().1))
             .map_err(local)?;
         let mut session = Self {
             requester: Requester::new(batches),
