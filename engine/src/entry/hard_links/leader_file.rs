@@ -1,55 +1,126 @@
-//! Stored leaders in a file, for a source with more inodes of several names than fit into memory. A table in memory says
-//! where each of them is, in 8 bytes.
+//! Stored leaders in a file, for a source with more inodes of several names than fit into memory. A table in the same file
+//! says where each of them is, so memory does not grow with their number.
 
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufReader, Read};
+use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 
 use crate::entry::FileId;
 use crate::entry::hard_links::leader::StoredGroup;
 
-/// Groups begin at multiples of this many bytes, so that 32 bits are enough for 64 GiB.
+/// Groups and tables begin at multiples of this many bytes, so that 32 bits are enough for 64 GiB.
 const ALIGNED: u64 = 16;
 
 /// The number of slots of a new table, as a power of two.
 const FEW: u32 = 12;
 
-/// Bytes that are read at a time. Most groups are shorter.
+/// Bytes of a group that are read at a time. Most groups are shorter.
 const READ: usize = 512;
+
+/// Slots that are read at a time. Most searches end within them.
+const TOGETHER: usize = 32;
 
 /// Where a group is, with bits of the hash of its inode. An empty slot ends a search, one whose group was removed does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Slot {
     hash: u32,
+    /// The number of the group's first bytes, in multiples of [`ALIGNED`], plus [`Slot::FIRST`].
     at: u32,
 }
 
-const EMPTY: Slot = Slot { hash: 0, at: u32::MAX };
-const REMOVED: Slot = Slot { hash: 0, at: u32::MAX - 1 };
+impl Slot {
+    /// As the file has it where nothing was written.
+    const EMPTY: Self = Self { hash: 0, at: 0 };
+    const REMOVED: Self = Self { hash: 0, at: 1 };
+    const FIRST: u32 = 2;
+    const BYTES: usize = size_of::<u64>();
+
+    fn has_group(self) -> bool {
+        self.at >= Self::FIRST
+    }
+
+    fn offset(self) -> u64 {
+        u64::from(self.at - Self::FIRST) * ALIGNED
+    }
+
+    fn encode(self) -> [u8; Self::BYTES] {
+        let ([a, b, c, d], [e, f, g, h]) = (self.hash.to_le_bytes(), self.at.to_le_bytes());
+        [a, b, c, d, e, f, g, h]
+    }
+
+    fn decode([a, b, c, d, e, f, g, h]: [u8; Self::BYTES]) -> Self {
+        Self { hash: u32::from_le_bytes([a, b, c, d]), at: u32::from_le_bytes([e, f, g, h]) }
+    }
+}
+
+/// The slots in the file: a power of two of them. A group is in one of those that follow the one which the first bits of its hash name.
+#[derive(Debug, Clone, Copy)]
+struct Table {
+    at: u64,
+    slots: u64,
+}
+
+impl Table {
+    /// Passes on the slots in which a group with this hash may be, in the order of a search.
+    fn search<T>(
+        self,
+        file: &File,
+        hash: u32,
+        mut look: impl FnMut(Place, Slot) -> ControlFlow<T>,
+    ) -> io::Result<Option<T>> {
+        let first = u64::from(hash) >> (u32::BITS - self.slots.ilog2());
+        let mut seen = 0;
+        while seen < self.slots {
+            let number = (first + seen) % self.slots;
+            let mut bytes = [0; TOGETHER * Slot::BYTES];
+            let count = (TOGETHER as u64).min(self.slots - number);
+            let bytes = &mut bytes[..count as usize * Slot::BYTES];
+            let from = self.at + number * Slot::BYTES as u64;
+            file.read_exact_at(bytes, from)?;
+            for (slot, at) in bytes.as_chunks().0.iter().zip((from..).step_by(Slot::BYTES)) {
+                if let ControlFlow::Break(found) = look(Place(at), Slot::decode(*slot)) {
+                    return Ok(Some(found));
+                }
+            }
+            seen += count;
+        }
+        Ok(None)
+    }
+
+    /// Writes `slot` in the place of an empty one or of one whose group was removed. Returns whether it was empty.
+    fn put(self, file: &File, slot: Slot) -> io::Result<bool> {
+        let free = self.search(file, slot.hash, |place, found| match found.has_group() {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break((place, found == Slot::EMPTY)),
+        });
+        let (Place(at), was_empty) = free?.ok_or(io::ErrorKind::StorageFull)?;
+        file.write_all_at(&slot.encode(), at)?;
+        Ok(was_empty)
+    }
+}
 
 /// Leaders in a file, found by inode.
 #[derive(Debug)]
 pub(super) struct LeaderFile {
     file: File,
-    /// A power of two of them. A group is in one of those that follow the one which the first bits of its hash name.
-    slots: Vec<Slot>,
+    table: Option<Table>,
     /// Slots that are not empty, and those among them that have a group.
-    used: usize,
-    live: usize,
+    used: u64,
+    live: u64,
     end: u64,
     hasher: RandomState,
 }
 
-/// The number of a slot.
+/// Where a slot is in the file.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place(usize);
+pub(super) struct Place(u64);
 
 impl LeaderFile {
-    /// An empty one.
+    /// One in an empty file.
     pub(super) fn new(file: File) -> Self {
-        let (slots, hasher) = (vec![EMPTY; 1 << FEW], RandomState::new());
-        Self { file, slots, used: 0, live: 0, end: 0, hasher }
+        Self { file, table: None, used: 0, live: 0, end: 0, hasher: RandomState::new() }
     }
 
     fn hash(&self, id: FileId) -> u32 {
@@ -57,91 +128,101 @@ impl LeaderFile {
         u32::try_from(self.hasher.hash_one(id) >> 32).unwrap_or_default()
     }
 
-    /// The slots in which a group with this hash may be, in the order of a search.
-    fn search(&self, hash: u32) -> impl Iterator<Item = usize> + use<> {
-        let mask = self.slots.len() - 1;
-        let first = (u64::from(hash) >> (u32::BITS - self.slots.len().ilog2())) as usize;
-        (0..=mask).map(move |step| (first + step) & mask)
-    }
-
     /// Adds a group. It has no other one for its inode.
     ///
     /// # Errors
-    /// Those of `pwrite(2)`; the file is too long.
+    /// Those of `pread(2)`, `pwrite(2)` and `ftruncate(2)`; the file is too long.
     pub(super) fn insert(&mut self, group: &StoredGroup) -> io::Result<()> {
-        let at = u32::try_from(self.end / ALIGNED).ok().filter(|at| *at < REMOVED.at);
-        let at = at.ok_or(io::ErrorKind::FileTooLarge)?;
+        let table = match self.table {
+            Some(table) if self.used < table.slots / 4 * 3 => table,
+            before => self.grow(before)?,
+        };
+        let at = u32::try_from(self.end / ALIGNED).ok();
+        let at =
+            at.and_then(|at| at.checked_add(Slot::FIRST)).ok_or(io::ErrorKind::FileTooLarge)?;
         let bytes = group.encode()?;
         self.file.write_all_at(&bytes, self.end)?;
         self.end += (bytes.len() as u64).next_multiple_of(ALIGNED);
-        if self.used >= self.slots.len() / 4 * 3 {
-            self.grow();
-        }
-        self.put(Slot { hash: self.hash(group.id), at });
+        let was_empty = table.put(&self.file, Slot { hash: self.hash(group.id), at })?;
+        self.used += u64::from(was_empty);
         self.live += 1;
         Ok(())
     }
 
-    fn put(&mut self, slot: Slot) {
-        let free = |number: &usize| [EMPTY, REMOVED].contains(&self.slots[*number]);
-        if let Some(number) = self.search(slot.hash).find(free) {
-            self.used += usize::from(self.slots[number] == EMPTY);
-            self.slots[number] = slot;
-        }
-    }
-
-    /// Makes room in the table.
-    fn grow(&mut self) {
-        let more = if self.live >= self.slots.len() / 2 { 2 } else { 1 };
-        let slots = vec![EMPTY; self.slots.len() * more];
-        self.used = 0;
-        for slot in std::mem::replace(&mut self.slots, slots) {
-            if slot.at < REMOVED.at {
-                self.put(slot);
+    /// Makes a table with room behind what is in the file. The earlier ones together take as much again.
+    fn grow(&mut self, before: Option<Table>) -> io::Result<Table> {
+        let slots = match before {
+            Some(before) if self.live >= before.slots / 2 => before.slots * 2,
+            Some(before) => before.slots,
+            None => 1 << FEW,
+        };
+        let table = Table { at: self.end, slots };
+        self.end += slots * Slot::BYTES as u64;
+        // What was never written reads as zeros.
+        self.file.set_len(self.end)?;
+        let mut used = 0;
+        if let Some(before) = before {
+            let from = At { file: &self.file, at: before.at };
+            let mut from = BufReader::new(from.take(before.slots * Slot::BYTES as u64));
+            for _ in 0..before.slots {
+                let mut slot = [0; Slot::BYTES];
+                from.read_exact(&mut slot)?;
+                let slot = Slot::decode(slot);
+                if slot.has_group() {
+                    table.put(&self.file, slot)?;
+                    used += 1;
+                }
             }
         }
+        (self.table, self.used) = (Some(table), used);
+        Ok(table)
     }
 
     /// The group of an inode.
     pub(super) fn find(&self, id: FileId) -> Option<(Place, StoredGroup)> {
         let hash = self.hash(id);
-        for number in self.search(hash) {
-            match self.slots[number] {
-                EMPTY => return None,
-                slot if slot.hash == hash && slot != REMOVED => {
-                    let from = At { file: &self.file, at: u64::from(slot.at) * ALIGNED };
-                    // What cannot be read back is as if it had not been kept: its other names become files of their own.
-                    let group = StoredGroup::decode(&mut BufReader::with_capacity(READ, from));
-                    if let Some(group) = group.ok().filter(|group| group.id == id) {
-                        return Some((Place(number), group));
-                    }
-                }
-                _ => {}
+        let found = self.table?.search(&self.file, hash, |place, slot| {
+            if slot == Slot::EMPTY {
+                return ControlFlow::Break(None);
             }
-        }
-        None
+            if slot.hash != hash || !slot.has_group() {
+                return ControlFlow::Continue(());
+            }
+            let from = At { file: &self.file, at: slot.offset() };
+            // What cannot be read back is as if it had not been kept: its other names become files of their own.
+            let group = StoredGroup::decode(&mut BufReader::with_capacity(READ, from));
+            match group.ok().filter(|group| group.id == id) {
+                Some(group) => ControlFlow::Break(Some((place, group))),
+                None => ControlFlow::Continue(()),
+            }
+        });
+        found.ok()??
     }
 
     /// Records how many names of a group were not seen yet.
-    pub(super) fn set_left(&mut self, Place(number): Place, left: u64) {
-        let at = u64::from(self.slots[number].at) * ALIGNED;
+    pub(super) fn set_left(&mut self, Place(at): Place, left: u64) {
+        let mut slot = [0; Slot::BYTES];
+        let read = self.file.read_exact_at(&mut slot, at);
+        let slot = Slot::decode(slot);
         // Without it, the group is kept longer than needed.
-        let _ = self.file.write_all_at(&left.to_le_bytes(), at);
+        if read.is_ok() && slot.has_group() {
+            let _ = self.file.write_all_at(&left.to_le_bytes(), slot.offset());
+        }
     }
 
     /// Removes a group.
-    pub(super) fn remove(&mut self, Place(number): Place) {
-        self.slots[number] = REMOVED;
-        self.live -= 1;
-        if self.live == 0 {
-            self.slots = vec![EMPTY; 1 << FEW];
-            (self.used, self.end) = (0, 0);
+    pub(super) fn remove(&mut self, Place(at): Place) {
+        // A group that stays is found by its inode, so another inode with its number differs in its times.
+        let _ = self.file.write_all_at(&Slot::REMOVED.encode(), at);
+        self.live = self.live.saturating_sub(1);
+        if self.live == 0 && self.file.set_len(0).is_ok() {
+            (self.table, self.used, self.end) = (None, 0, 0);
         }
     }
 
     /// The number of groups.
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> u64 {
         self.live
     }
 }
@@ -206,7 +287,7 @@ mod tests {
             (0..COUNT).for_each(|ino| file.insert(&group(ino)).unwrap());
             (0..COUNT).step_by(11).for_each(|ino| assert_found(&file, ino));
             assert!(file.find(FileId { dev: 2, ino: 1 }).is_none());
-            assert_eq!(file.len() as u64, COUNT);
+            assert_eq!(file.len(), COUNT);
             // Half of them go and come back, so the table has slots of removed groups.
             for ino in (0..COUNT).step_by(2) {
                 let (place, _) = file.find(FileId { dev: 1, ino }).unwrap();
@@ -215,7 +296,8 @@ mod tests {
             }
             (0..COUNT).step_by(2).for_each(|ino| file.insert(&group(ino)).unwrap());
             (0..COUNT).step_by(13).for_each(|ino| assert_found(&file, ino));
-            assert!(file.slots.len() <= 1 << 16, "{round}: {} slots", file.slots.len());
+            let slots = file.table.unwrap().slots;
+            assert!(slots <= 1 << 16, "{round}: {slots} slots");
             for ino in 0..COUNT {
                 let (place, _) = file.find(FileId { dev: 1, ino }).unwrap();
                 file.remove(place);
