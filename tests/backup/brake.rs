@@ -143,6 +143,34 @@ fn encryption_in_place_freezes_the_pruning_until_the_hold_is_released() {
 }
 
 #[test]
+fn a_mass_change_is_noticed_in_a_snapshot_that_exists() {
+    need!(need::tool("strace"));
+    let stage = after(3);
+    stage.sh(&encrypt("documents photos", ""));
+    let before = names(&stage);
+    run(&stage).injecting(&["syncfs:error=EIO"]).expect(1).assert_says("a mass change");
+    assert_eq!(names(&stage), before, "nothing is sealed");
+    let noticed = || {
+        let hold = stage.backups.join(".backup_manager/holds").join(held(&stage).remove(0));
+        let hold: serde_json::Value = serde_json::from_slice(&fs::read(hold).unwrap()).unwrap();
+        hold["brake"]["noticed"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(noticed(), "");
+    let status = stage.look("status").expect(0);
+    status.assert_says("a mass change");
+    assert!(!status.said().contains("noticed in"), "{}", status.said());
+    run(&stage).expect(3);
+    let newest = names(&stage).last().unwrap().clone();
+    assert_eq!((noticed(), names(&stage).len()), (newest.clone(), before.len() + 1));
+    assert_eq!(report(&stage)["frozen"]["noticed"], newest.as_str());
+    stage.look("status").expect(0).assert_says(&format!("noticed in {newest}"));
+    // Later runs keep it.
+    stage.sh("echo another day >>diary.txt");
+    run(&stage).expect(3);
+    assert_eq!(noticed(), newest);
+}
+
+#[test]
 fn encryption_with_renaming_is_noticed() {
     let stage = after(3);
     stage.sh(&encrypt("documents photos", "mv $f $f.locked;"));

@@ -57,8 +57,8 @@ fn run_of(report: &Report, root: &RootFound) -> Option<RootRun> {
     })
 }
 
-/// Holds the newest snapshot from before the changes, and so freezes the pruning. `noticed` is the snapshot that the run
-/// completes. Returns the freeze; `None` when there is no snapshot to hold.
+/// Holds the newest snapshot from before the changes, and so freezes the pruning. `noticed` is the complete snapshot that
+/// has the changes, if there is one already. Returns the freeze; `None` when there is no snapshot to hold.
 ///
 /// # Errors
 /// The hold cannot be stored.
@@ -66,7 +66,7 @@ pub(crate) fn hold_good(
     repository: &Repository,
     history: &History,
     base: Option<&SnapshotName>,
-    noticed: &SnapshotName,
+    noticed: Option<&SnapshotName>,
     found: &[Suspicion],
     began: chrono::DateTime<chrono::Utc>,
 ) -> io::Result<Option<Freeze>> {
@@ -84,7 +84,7 @@ pub(crate) fn hold_good(
     let freeze = Freeze {
         held: good.to_string(),
         since: first.since.clone(),
-        noticed: noticed.to_string(),
+        noticed: noticed.map(ToString::to_string).unwrap_or_default(),
         what: what.join("; "),
         examples: found.iter().flat_map(|suspicion| suspicion.examples.clone()).collect(),
     };

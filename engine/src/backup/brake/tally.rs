@@ -46,8 +46,12 @@ pub(crate) struct ChangeCounts {
     extensions: Extensions,
     examples: Vec<String>,
     random_examples: Vec<String>,
-    /// The paths of some gone files inside the base, by their hashes. Those with the lowest hashes are a random sample.
+    /// The paths of some gone files inside the base, by hashes. Those with the lowest hashes are a random sample.
     gone: BTreeMap<u64, Vec<u8>>,
+    /// Only paths with lower hashes are kept.
+    below: Option<u64>,
+    /// The hash of the path of the first gone file. The others of the folder are hashed with it.
+    folder: Option<u64>,
 }
 
 impl ChangeCounts {
@@ -89,14 +93,16 @@ impl ChangeCounts {
         }
     }
 
-    /// Counts a file of the base that the source no longer has under `name`. `inside` makes its path inside the base.
-    pub(crate) fn gone(&mut self, name: &CStr, inside: impl FnOnce() -> Vec<u8>) {
+    /// Counts a file of the base that the source no longer has under `name`. `inside` makes its path inside the base, and is
+    /// called only for a file that may be part of the sample. All files come from one folder.
+    pub(crate) fn gone(&mut self, name: &CStr, inside: impl Fn() -> Vec<u8>) {
         self.numbers.gone += 1;
-        let path = inside();
-        let mut hasher = DefaultHasher::new();
-        path.hash(&mut hasher);
-        self.gone.insert(hasher.finish(), path);
-        self.thin_out();
+        let folder = *self.folder.get_or_insert_with(|| hash_of(&inside()));
+        let hash = hash_of(&(folder, name));
+        if self.below.is_none_or(|below| hash < below) {
+            self.gone.insert(hash, inside());
+            self.thin_out();
+        }
         if let Some(extension) = extension(name) {
             count(&mut self.extensions, &extension, |of| of.1 += 1);
         }
@@ -107,6 +113,9 @@ impl ChangeCounts {
         while self.gone.len() > GONE {
             self.gone.pop_last();
         }
+        if self.gone.len() == GONE {
+            self.below = self.gone.last_key_value().map(|(hash, _)| *hash);
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -114,7 +123,7 @@ impl ChangeCounts {
     }
 
     fn add(&mut self, more: Self) {
-        let Self { numbers, steps, extensions, examples, random_examples, gone } = more;
+        let Self { numbers, steps, extensions, examples, random_examples, gone, .. } = more;
         self.gone.extend(gone);
         self.thin_out();
         let sum = &mut self.numbers;
@@ -169,6 +178,12 @@ impl ChangeCounts {
     }
 }
 
+fn hash_of(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
 fn count(extensions: &mut Extensions, extension: &[u8], change: impl FnOnce(&mut (u64, u64))) {
     if let Some(of) = extensions.get_mut(extension) {
         change(of);
@@ -215,6 +230,13 @@ pub(crate) struct ChangeTally {
 }
 
 impl ChangeTally {
+    /// Counts of a folder of `area`, to which nothing was added.
+    pub(crate) fn counts(&self, area: Option<usize>) -> ChangeCounts {
+        let areas = lock(&self.areas);
+        let below = area.and_then(|area| areas.get(&area)?.below);
+        ChangeCounts { below, ..ChangeCounts::default() }
+    }
+
     /// Adds what changed in a part of `area`.
     pub(crate) fn add(&self, area: Option<usize>, counts: ChangeCounts) {
         if let Some(area) = area.filter(|_| !counts.is_empty()) {
@@ -288,6 +310,7 @@ impl ChangeTally {
 mod tests {
     use super::*;
     use crate::entry::c_name;
+    use std::cell::Cell;
 
     const NOON: i64 = 1_700_000_000 - 1_700_000_000 % STEP;
 
@@ -348,11 +371,32 @@ mod tests {
             let meta = file(NOON + 7 * STEP * number, 0);
             counts.entry((&name, &meta), None, Verdict::New, Some(Time::default()), Vec::new);
         }
-        for number in 0..10_000_u32 {
-            counts.gone(c"gone", || number.to_le_bytes().to_vec());
-        }
+        let made = Cell::new(0);
+        let gone = |counts: &mut ChangeCounts, folder: u32| {
+            for number in 0..10_000_u32 {
+                counts.gone(&c_name(number.to_string()).unwrap(), || {
+                    made.set(made.get() + 1);
+                    format!("{folder}/{number}").into_bytes()
+                });
+            }
+        };
+        gone(&mut counts, 1);
         assert_eq!((counts.steps.len(), counts.extensions.len()), (STEPS, EXTENSIONS));
-        assert_eq!(counts.gone.len(), GONE);
+        assert_eq!((counts.gone.len(), counts.numbers.gone), (GONE, 10_000));
+        assert!(made.get() < 1000, "of the files that are not kept few paths are made: {made:?}");
+        // The sample of all folders is that of the lowest hashes of all.
+        let tally = ChangeTally::default();
+        tally.add(Some(1), counts.clone());
+        let mut second = tally.counts(Some(1));
+        made.set(0);
+        gone(&mut second, 2);
+        assert!((2..200).contains(&made.get()), "{made:?}");
+        let mut alone = ChangeCounts::default();
+        gone(&mut alone, 2);
+        let mut both: Vec<_> = counts.gone.keys().chain(alone.gone.keys()).collect();
+        both.sort_unstable();
+        tally.add(Some(1), second);
+        assert!(lock(&tally.areas)[&1].gone.keys().eq(both.into_iter().take(GONE)));
         assert_eq!(counts.recorded().new, 10_000);
     }
 }

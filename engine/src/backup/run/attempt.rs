@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use chrono::{DateTime, Utc};
 
+use crate::backup::brake::apply::suspicions;
 use crate::backup::walk::state::setting::{DurableFiles, WalkSetting, gather};
 use crate::entry::Time;
 use crate::error::{RunError, destination};
@@ -13,8 +14,10 @@ use crate::monitor::context::Context;
 use crate::monitor::event::{Event, Stuck};
 use crate::repository::Repository;
 use crate::repository::lock::Lock;
-use crate::repository::records::report::BootTime;
+use crate::repository::records::report::{BootTime, RootFound};
 use crate::repository::records::report_file::Recorder;
+use crate::snapshot::changes::Suspicion;
+use crate::snapshot::history::History;
 use crate::snapshot::name::SnapshotName;
 use crate::source::Source;
 use crate::source::check_roots::OpenedRoots;
@@ -56,6 +59,21 @@ impl<S: Source> Attempt<'_, S> {
     /// Reports a failure that does not end the run.
     pub(crate) fn aside(&self, what: &str, error: io::Error) {
         self.context.monitor.event(&Event::Aside { what: format!("{what}: {error}") });
+    }
+
+    /// The suspicious changes among those below `roots`. Reports them.
+    pub(crate) fn suspicions(
+        &self,
+        history: &History,
+        names: &SnapshotNames,
+        roots: &[RootFound],
+    ) -> Vec<Suspicion> {
+        let Self { job, repository, context, began, .. } = *self;
+        let found = suspicions(job, repository, history, names.base.as_ref(), began, roots);
+        for suspicion in &found {
+            context.monitor.event(&Event::Suspicious { suspicion: suspicion.clone() });
+        }
+        found
     }
 
     /// An error of the backups folder as a whole.

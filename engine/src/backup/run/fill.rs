@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::backup::apply::snapshot_writer::SnapshotWriter;
-use crate::backup::brake::apply::suspicions;
 use crate::backup::dry_run::describe_missing;
 use crate::backup::run::attempt::{Attempt, SnapshotNames};
 use crate::backup::run::checkpoints::keep_checkpoints;
@@ -85,17 +84,13 @@ fn needs_all<S: Source>(
     names: &SnapshotNames,
     roots: &[RootFound],
 ) -> bool {
-    let Attempt { job, repository, context, began, .. } = attempt;
     if attempt.surplus(history, names).0.is_empty() {
         return false;
     }
-    let found = suspicions(job, repository, history, names.base.as_ref(), *began, roots);
-    for suspicion in &found {
-        context.monitor.event(&Event::Suspicious { suspicion: suspicion.clone() });
-    }
+    let found = attempt.suspicions(history, names, roots);
     if !found.is_empty() {
         let what = "the destination is full, and because of the mass change no snapshot is removed to make room; if the change is wanted, CHANGE_BRAKE=off for one run allows that";
-        context.monitor.event(&Event::Aside { what: what.to_owned() });
+        attempt.context.monitor.event(&Event::Aside { what: what.to_owned() });
     }
     !found.is_empty()
 }

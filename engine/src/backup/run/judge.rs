@@ -1,7 +1,7 @@
 //! The third step of an attempt: decides whether the run may seal the incomplete snapshot, and whether its changes are
 //! suspicious.
 
-use crate::backup::brake::apply::{hold_good, suspicions};
+use crate::backup::brake::apply::hold_good;
 use crate::backup::roots::report_filtered;
 use crate::backup::run::attempt::{Attempt, SnapshotNames};
 use crate::backup::run::fill::Filled;
@@ -51,20 +51,20 @@ fn brake<S: Source>(
     names: &SnapshotNames,
     roots: &[RootFound],
 ) -> (Vec<Suspicion>, Option<Freeze>) {
-    let Attempt { job, repository, context, began, .. } = attempt;
-    let base = names.base.as_ref();
-    let found = suspicions(job, repository, history, base, *began, roots);
-    for suspicion in &found {
-        context.monitor.event(&Event::Suspicious { suspicion: suspicion.clone() });
-    }
+    let Attempt { repository, context, began, .. } = attempt;
+    let found = attempt.suspicions(history, names, roots);
     let before = holds::freeze(repository, history);
     // While the pruning is frozen already, the snapshot that is held is older, and so are all others that are needed.
     let again = attempt.unheld(history);
-    let to_hold = if found.is_empty() { &again } else { &found };
+    let (to_hold, noticed) = match found.is_empty() {
+        true => (&again, history.complete.last()),
+        false => (&found, None),
+    };
     let frozen = match before {
         Some(freeze) => Some(freeze),
         None if to_hold.is_empty() => None,
-        None => match hold_good(repository, history, base, &names.complete, to_hold, *began) {
+        None => match hold_good(repository, history, names.base.as_ref(), noticed, to_hold, *began)
+        {
             Ok(freeze) => freeze,
             Err(error) => {
                 attempt.aside("the snapshot from before the mass change cannot be held; this run removes no snapshot", error);

@@ -13,12 +13,14 @@ use crate::entry::human::rfc3339;
 use crate::error::{RunError, destination};
 use crate::monitor::Phase;
 use crate::monitor::event::{Event, Stuck};
+use crate::repository::records::holds;
 use crate::repository::records::journal::Checkpoints;
 use crate::repository::records::report::{RenamedPath, Report, RootDropped, RootFound, VERSION};
 use crate::repository::removal::Retired;
 use crate::repository::source_path::SourceRoots;
 use crate::repository::store::Store;
 use crate::repository::{Repository, lineage, removal};
+use crate::snapshot::changes::Freeze;
 use crate::snapshot::history::History;
 use crate::snapshot::name::SnapshotName;
 use crate::snapshot::retention::Expiring;
@@ -65,7 +67,11 @@ pub(crate) fn seal<S: Source>(
     let mut report = report(attempt, &names, &content, roots);
     report.dropped = dropped(attempt, &history, &pruned);
     (report.pruned, report.stuck, report.in_use) = (pruned, stuck.clone(), in_use);
+    let first = frozen.as_ref().is_some_and(is_not_in_a_snapshot);
     (report.suspicions, report.frozen) = (suspicions, frozen);
+    if let Some(freeze) = report.frozen.as_mut().filter(|_| first) {
+        freeze.noticed = names.complete.to_string();
+    }
     report.carried_since = recorder.carried_since();
     if let Some(coverage) = &mut report.coverage {
         coverage.not_entered = recorder.not_entered();
@@ -77,6 +83,11 @@ pub(crate) fn seal<S: Source>(
         .open_up()
         .map_err(|error| destination("cannot set the mode of", &repository.path, path, error))?;
     rename(repository, &names.incomplete, &names.complete)?;
+    if let Some(freeze) = report.frozen.as_ref().filter(|_| first)
+        && let Err(error) = holds::noticed(repository, &history, freeze)
+    {
+        attempt.aside("the hold does not name the snapshot with the mass change", error);
+    }
     retired.extend(attempt.retire(&after, &mut stuck));
     let interrupted = history.incomplete.iter().filter(|name| **name != names.incomplete);
     let older: Vec<_> =
@@ -84,6 +95,11 @@ pub(crate) fn seal<S: Source>(
     retired.extend(attempt.retire(&older, &mut stuck));
     let Filling { claim, checkpoints, .. } = content;
     Ok(Sealed { report, retired, stuck, checkpoints, _claim: claim })
+}
+
+/// Whether no complete snapshot has the mass change yet. A hold that cannot be read has no time either.
+fn is_not_in_a_snapshot(freeze: &Freeze) -> bool {
+    freeze.noticed.is_empty() && !freeze.held.is_empty() && !freeze.since.is_empty()
 }
 
 /// Renames the incomplete snapshot to its complete name. Its content must be durable already.

@@ -5,7 +5,6 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::backup::brake::tally::ChangeCounts;
 use crate::backup::walk::Walk;
 use crate::backup::walk::expect::known::{BaseNamesLeft, Compared, Confirmation, ConfirmedFolder};
 use crate::backup::walk::folder::WalkFolder;
@@ -94,7 +93,7 @@ impl<S: Source> WalkState<S> {
         if !left_out {
             self.collect_gone(&place, &dir);
         }
-        let (mut batched, mut changes) = (Batched::default(), ChangeCounts::default());
+        let (mut batched, mut changes) = (Batched::default(), self.changes.counts(area));
         // Of a base that cannot be read completely, the readable part is counted.
         let _ = dir.names(|entry| {
             batched.counts.deleted += u64::from(!left_out);
@@ -282,7 +281,8 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         let base = handles.base.as_ref().filter(|_| others == BaseNamesLeft::Possible);
         if let Some(base) = base.and_then(|dir| dir.try_clone().ok()) {
             let base = Arc::new(base);
-            let (mut batched, mut changes) = (Batched::default(), ChangeCounts::default());
+            let mut batched = Batched::default();
+            let mut changes = self.state.changes.counts(folder.area);
             let mut gone =
                 self.state.renames.collects().then(|| self.state.renames.gone_from(&folder.place));
             let mut judging = folder.scope().map(|scope| scope.judging());

@@ -138,6 +138,29 @@ fn remove(repository: &Repository, snapshot: &SnapshotName) -> io::Result<bool> 
     }
 }
 
+/// Stores in the hold because of which pruning is frozen in which snapshot the mass change was noticed.
+///
+/// # Errors
+/// The hold cannot be stored.
+pub(crate) fn noticed(
+    repository: &Repository,
+    history: &History,
+    freeze: &Freeze,
+) -> io::Result<()> {
+    let held = history.complete.iter().find(|name| name.to_string() == freeze.held);
+    let Some((name, hold)) = held.and_then(|name| Some((name, of(repository, name)?))) else {
+        // It was released meanwhile.
+        return Ok(());
+    };
+    // One that cannot be read stays as it is.
+    match &hold.brake {
+        Some(brake) if brake.noticed.is_empty() && brake.since == freeze.since => {
+            store(repository, name, &Hold { brake: Some(freeze.clone()), ..hold })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Removes the hold, the damage record and the copy mark of a snapshot that no longer exists.
 pub(crate) fn forget(repository: &Repository, snapshot: &SnapshotName) {
     let complete = snapshot.with_state(SnapshotState::Complete).to_string();
