@@ -176,6 +176,13 @@ impl ContentSink for MappedContent {
         self.sink.of_base(index, bytes)
     }
 
+    fn compared(&mut self, index: usize, bytes: usize) {
+        if let Some(limit) = &self.limit {
+            limit.pass(bytes);
+        }
+        self.sink.compared(index, bytes);
+    }
+
     fn hashed(&mut self, index: usize, hash: [u8; 32]) {
         self.sink.hashed(index, hash);
     }

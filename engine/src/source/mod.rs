@@ -262,6 +262,9 @@ pub trait ContentSink: Send {
     /// `Break` when no more of it are wanted.
     fn of_base(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<()>;
 
+    /// The source read so many bytes of a file, to compare them with [`OfBase::Same`], and does not pass them on.
+    fn compared(&mut self, _index: usize, _bytes: usize) {}
+
     /// Receives the hash of the whole file as the source has it, see [`Method`]. A file of which
     /// parts came from the base is accepted only with this hash. It arrives before
     /// [`ContentSink::file_end`].

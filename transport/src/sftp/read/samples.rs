@@ -125,7 +125,10 @@ impl ContentSink for Samples {
     fn data(&mut self, index: usize, bytes: &[u8]) -> ControlFlow<()> {
         let Awaited { index, compared, .. } = &mut self.files[index];
         match compared {
-            Some(compared) => compared.compare(bytes),
+            Some(compared) => {
+                self.sink.compared(*index, bytes.len());
+                compared.compare(bytes)
+            }
             None => self.sink.data(*index, bytes),
         }
     }
@@ -215,6 +218,10 @@ mod tests {
             ControlFlow::Break(())
         }
 
+        fn compared(&mut self, index: usize, bytes: usize) {
+            lock(&self.0).push(format!("{index} compared {bytes}"));
+        }
+
         fn hashed(&mut self, _: usize, _: [u8; 32]) {}
 
         fn same(&mut self, index: usize, proof: ContentProof) {
@@ -294,11 +301,19 @@ mod tests {
         let as_listed = || Ok(wanted(false).entry.meta);
         let whole =
             |index: usize| [format!("{index} data {SIZE}"), format!("{index} ended Ok({SIZE})")];
-        let same = ["1 Samples".to_owned(), format!("1 ended Ok({SIZE})"), "end".to_owned()];
+        let part = || format!("1 compared {LENGTH}");
+        let same = [
+            part(),
+            part(),
+            part(),
+            "1 Samples".to_owned(),
+            format!("1 ended Ok({SIZE})"),
+            "end".to_owned(),
+        ];
         assert_eq!(run(&content(), &as_listed), ([whole(0).as_slice(), &same].concat(), 0));
         let other: Vec<u8> = content().iter().map(|byte| !byte).collect();
         let end = ["end".to_owned()];
-        let fetched = [whole(0).as_slice(), &whole(1), &end].concat();
+        let fetched = [whole(0).as_slice(), &[part()], &whole(1), &end].concat();
         assert_eq!(run(&other, &as_listed), (fetched, 1));
     }
 
@@ -306,10 +321,10 @@ mod tests {
     fn a_file_that_changed_or_failed_is_not_confirmed() {
         let changed = || Ok(Meta { size: 7, ..wanted(false).entry.meta });
         let (seen, fetched) = run(&content(), &changed);
-        assert_eq!((&seen[2..], fetched), (&["1 ended Ok(7)".to_owned(), "end".to_owned()][..], 0));
+        assert_eq!((&seen[3..], fetched), (&["1 ended Ok(7)".to_owned(), "end".to_owned()][..], 0));
         let (seen, fetched) = run(&content(), &|| Err(SourceError::Vanished));
         let failed = "1 ended Err(\"it does not exist\")".to_owned();
-        assert_eq!((&seen[2..], fetched), (&[failed, "end".to_owned()][..], 0));
+        assert_eq!((&seen[3..], fetched), (&[failed, "end".to_owned()][..], 0));
     }
 
     #[test]
@@ -326,7 +341,8 @@ mod tests {
         }
         sink.end();
         let (parts, _) = sent.try_recv().unwrap();
-        assert!(lock(&seen.0).is_empty() && parts.len() == 1 && parts[0].length.is_none());
+        assert_eq!(*lock(&seen.0), ["0 compared 100"]);
+        assert!(parts.len() == 1 && parts[0].length.is_none());
     }
 
     #[test]
