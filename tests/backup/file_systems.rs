@@ -198,6 +198,25 @@ fn when_the_history_is_full_the_oldest_makes_room() {
     stage.assert_newest_is_source(Judge::plain());
 }
 
+/// The removal moves the change times of the inodes that the removed snapshot had too.
+#[test]
+fn a_renamed_file_is_linked_also_after_the_oldest_made_room() {
+    let disk = need!(LoopFs::ext4(80));
+    let stage = Stage::new(BIN).backups_in(&disk.path().join("backups"));
+    let run = stage.run().set("max-backups", "2");
+    stage.sh("mkdir photos; head -c 8000000 /dev/urandom >photos/large");
+    for hours in [40, 30] {
+        stage.sh("head -c 25000000 /dev/urandom >file");
+        run.expect(0);
+        age(&stage, hours);
+    }
+    stage.sh("mv photos pictures; head -c 25000000 /dev/urandom >file");
+    run.expect(0);
+    stage.assert_linked_to("photos/large", "pictures/large");
+    assert_eq!(stage.counts()["renamed"], 1, "{}", stage.counts());
+    stage.assert_newest_is_source(Judge::plain());
+}
+
 #[test]
 fn the_newest_never_makes_room() {
     let disk = need!(LoopFs::ext4(64));

@@ -286,6 +286,27 @@ fn an_interrupted_run_loses_nothing_that_it_deferred() {
 }
 
 #[test]
+fn what_an_interrupted_run_had_renamed_is_called_so_by_the_run_that_completes_it() {
+    need!(need::tool("strace"));
+    let stage = Stage::with(BIN, &sample());
+    stage.take();
+    stage.sh("mkdir archive; mv photos/2023 archive/old; mv alone other");
+    // Before the snapshot gets its complete name.
+    drop(stage.run().injecting(&["renameat2:signal=KILL"]).done());
+    assert_eq!(stage.history().incomplete().len(), 1);
+    stage.take();
+    let counts = stage.counts();
+    assert_eq!((&counts["renamed"], &counts["copied"]), (&13.into(), &0.into()), "{counts}");
+    let report = stage.history().report(&stage.history().newest());
+    assert_eq!(report["resumed"], true, "{report}");
+    let renamed = report["renamed"].as_array().unwrap();
+    let names = |key: &str| renamed.iter().filter_map(|it| it[key].as_str()).collect::<String>();
+    assert!(renamed.len() == 2, "{renamed:?}");
+    assert!(names("from").contains("photos/2023/") && names("to").contains("archive/old/"));
+    stage.assert_newest_is_source(Judge::plain());
+}
+
+#[test]
 fn files_that_move_while_a_run_lists_them_are_never_mixed_up() {
     let mut tree = Tree::new().folder("here").folder("there");
     for number in 0..40 {

@@ -102,6 +102,24 @@ fn of_a_file_that_changed_in_places_only_these_are_stored() {
 }
 
 #[test]
+fn a_renamed_file_that_changed_in_places_shares_with_the_one_under_the_old_path() {
+    for kind in KINDS {
+        let scene = need!(Scene::new(kind));
+        scene.stage.sh("mkdir below; mv large below/large");
+        let source = scene.stage.source.join("below/large");
+        rewrite_pages(&source, PAGES / 100, 2);
+        let before = scene.disk.used();
+        scene.stage.take();
+        let more = scene.disk.used().saturating_sub(before);
+        let newest = scene.stage.inside(&scene.stage.history().newest());
+        let extents = Extents::of(&newest.join("below/large"));
+        assert!(more < 3 * MIB, "{kind}: {more} bytes");
+        assert!(extents.shared > SIZE / 100 * 98, "{kind}: {extents:?}");
+        scene.assert_good();
+    }
+}
+
+#[test]
 fn a_file_of_which_more_than_a_fifth_differs_is_written_whole() {
     for kind in KINDS {
         // xfs counts the blocks of the list of extents.

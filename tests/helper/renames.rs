@@ -1,5 +1,7 @@
 //! Renamed files of a remote host are linked to the copy under the old path, and their content does not cross the line.
 
+use std::os::unix::fs::MetadataExt;
+
 use fixtures::judge::Judge;
 use fixtures::need;
 use fixtures::run::Run;
@@ -119,4 +121,35 @@ fn over_sftp_parts_prove_nothing_where_every_byte_has_to_be_read() {
     let run = line.run().env("REMOTE_HELPER", "off");
     assert!(more_bytes(&line, &run, &format!("{change}; chown 2 new/disk")) > 8 << 20);
     line.stage.assert_newest_is_source(Judge::sftp());
+    // Nix gives all files this time.
+    let line = need!(Line::start());
+    Tree::new().random_file("disk", 8 << 20, 1).mtime(1, 0).build(&line.stage.source);
+    let run = line.run().env("REMOTE_HELPER", "off");
+    assert!(more_bytes(&line, &run, change) > 8 << 20);
+    line.stage.assert_newest_is_source(Judge::sftp());
+}
+
+/// Over SFTP there are no change times, which would show that it is another file.
+#[test]
+fn a_file_that_is_put_back_under_its_old_path_does_not_become_one_with_the_renamed_one() {
+    need!(need::tool("strace"));
+    let line = need!(Line::start());
+    large_files().build(&line.stage.source);
+    let run = line.run().env("REMOTE_HELPER", "off");
+    run.expect(0);
+    line.stage.sh("mkdir above; mv photos/large1* above; mv photos/large2* stays");
+    // Before the snapshot gets its complete name.
+    drop(run.clone().injecting(&["renameat2:signal=KILL"]).done());
+    assert_eq!(line.stage.history().incomplete().len(), 1);
+    line.stage.sh("cp -p above/* stays/* photos");
+    run.expect(0);
+    line.stage.assert_newest_is_source(Judge::sftp());
+    let newest = line.stage.inside(&line.stage.history().newest());
+    let inode = |name: String| std::fs::metadata(newest.join(name)).expect("in the snapshot").ino();
+    for number in 10..30 {
+        let folder = if number < 20 { "above" } else { "stays" };
+        let names = [folder, "photos"].map(|folder| inode(format!("{folder}/large{number}")));
+        assert!(names[0] != names[1], "large{number} is one file");
+    }
+    assert!(line.stage.counts()["kept"].as_u64() > Some(9), "{}", line.stage.counts());
 }

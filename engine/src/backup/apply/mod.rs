@@ -148,6 +148,10 @@ impl<S: Source> SnapshotWriter<S> {
         let name = planned.entry.name;
         let result = match planned.step.action {
             Action::Enter => Ok(true),
+            Action::Keep | Action::Check if self.is_put_back(handles, planned) => {
+                let cleared = here(handles).and_then(|here| clear(here, name));
+                cleared.map(|()| false)
+            }
             Action::Keep => self.keep_stored(folder, handles, planned, done),
             Action::Check => self.check(folder, handles, planned.entry, done),
             Action::UpdateMetadata => self.update_metadata(folder, handles, planned.entry, done),
@@ -165,6 +169,7 @@ impl<S: Source> SnapshotWriter<S> {
         let result = match result {
             Ok(true) => {
                 self.sampled_kept(folder, handles, planned);
+                self.walk.took_up(folder, planned);
                 return Ok(Applied::Stored);
             }
             Ok(false) if planned.entry.meta.kind == Kind::File => {

@@ -6,13 +6,15 @@ use std::sync::atomic::Ordering;
 
 use crate::backup::apply::link::LinkedFrom;
 use crate::backup::apply::snapshot_writer::SnapshotWriter;
-use crate::backup::plan::planned::{Origin, PendingEntry};
+use crate::backup::plan::planned::{Origin, PendingEntry, Planned};
 use crate::backup::plan::{Verdict, verdict_of};
 use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::state::tally::Batched;
 use crate::entry::digest::Method;
-use crate::entry::{FileId, ListedEntry};
+use crate::entry::stored::StoredEntry;
+use crate::entry::{FileId, Kind, ListedEntry};
 use crate::fs::dir::Dir;
+use crate::fs::traverse::open_if_here;
 use crate::source::{BaseFile, ContentProof, Source};
 use crate::threads::lock::lock;
 
@@ -46,7 +48,7 @@ impl<S: Source> SnapshotWriter<S> {
         };
         if stored && !self.walk.halted() {
             folder.changes.stored(entry.name, method, &hash);
-            self.walk.found_renamed(folder, entry, origin);
+            self.walk.found_renamed((folder.area, &folder.place), entry.name, origin);
         }
         Ok(stored)
     }
@@ -78,6 +80,28 @@ impl<S: Source> SnapshotWriter<S> {
         self.has_renamed.load(Ordering::Relaxed) && lock(&self.renamed_from).contains(&id.ino)
     }
 
+    /// Whether this walk linked the inode of a file that an earlier one stored as renamed: the source has the file again under its
+    /// old path. If not, the walk copies it where it finds it there.
+    pub(crate) fn is_put_back(
+        &self,
+        handles: &FolderHandles<S::Folder>,
+        planned: &Planned<'_>,
+    ) -> bool {
+        let Planned { entry, base, here: Some(held), .. } = planned else { return false };
+        let id = |held: &StoredEntry| held.meta.id;
+        let is_apart = base.as_ref().and_then(id) != id(held);
+        let is_grouped = self.walk.keep().hard_links && entry.meta.links > 1;
+        let is_file = held.meta.kind == Kind::File && held.meta.links > 1;
+        let (Some(since), Some(id)) = (self.walk_links_since, id(held)) else { return false };
+        if !is_file || !is_apart || is_grouped {
+            return false;
+        }
+        self.has_renamed.store(true, Ordering::Relaxed);
+        lock(&self.renamed_from).insert(id.ino);
+        let now = handles.here.as_ref().and_then(|here| here.stat(entry.name).ok());
+        now.is_some_and(|now| now.ctime >= since)
+    }
+
     /// Whether the snapshot has no other name of the origin's inode. In the source they are two files, and `restore` would
     /// make them one. A link changes the time of the last change of an inode (link(2)).
     fn may_link_to(&self, origin: &Origin, dir: &Dir) -> bool {
@@ -86,6 +110,17 @@ impl<S: Source> SnapshotWriter<S> {
         let Some(id) = meta.id.filter(|id| Some(*id) == origin.held.meta.id) else { return false };
         let is_unlinked = self.links_since.is_some_and(|since| meta.ctime < since);
         self.has_renamed.store(true, Ordering::Relaxed);
-        lock(&self.renamed_from).insert(id.ino) && is_unlinked
+        lock(&self.renamed_from).insert(id.ino)
+            && (is_unlinked || self.are_all_complete(origin, id, meta.links))
+    }
+
+    /// Whether all `names` of the inode `id` are that of the origin in complete snapshots. The time of its last change moves also
+    /// when a snapshot is removed to make room.
+    fn are_all_complete(&self, origin: &Origin, id: FileId, names: u64) -> bool {
+        let is_there = |top: &&Dir| {
+            let found = open_if_here(top, &origin.place).and_then(|dir| dir.stat(&origin.name));
+            found.is_ok_and(|found| found.id == Some(id))
+        };
+        self.complete.iter().filter(is_there).count() as u64 == names
     }
 }

@@ -65,6 +65,10 @@ pub(crate) struct SnapshotWriter<S: Source> {
     /// The time of the destination since which an inode of the base may have got another name in this snapshot; `None` if it
     /// is not known.
     pub(crate) links_since: Option<Time>,
+    /// The same for this walk, if it takes up what an earlier one stored.
+    pub(crate) walk_links_since: Option<Time>,
+    /// The top folders of complete snapshots, for a walk that takes up what an earlier one stored.
+    pub(crate) complete: Vec<Dir>,
     /// The numbers of the base's inodes that files were renamed from, and whether there are any.
     pub(crate) renamed_from: Mutex<HashSet<u64>>,
     pub(crate) has_renamed: AtomicBool,
@@ -137,6 +141,8 @@ impl<S: Source> SnapshotWriter<S> {
             sync_failed: AtomicBool::new(false),
             written: AtomicU64::new(0),
             links_since,
+            walk_links_since: None,
+            complete: Vec::new(),
             renamed_from: Mutex::default(),
             has_renamed: AtomicBool::new(false),
             reported_names: Mutex::default(),

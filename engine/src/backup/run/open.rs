@@ -12,6 +12,7 @@ use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::setting::{DurableFiles, named_after};
 use crate::entry::escape::shown_path;
 use crate::error::{RunError, destination};
+use crate::fs::dir::Dir;
 use crate::fs::file_system::capabilities::{Abilities, probe};
 use crate::fs::file_system::reports_inodes;
 use crate::fs::metadata::MetadataWriter;
@@ -27,6 +28,9 @@ use crate::repository::{folder_name, manifest};
 use crate::snapshot::name::SnapshotName;
 use crate::source::Source;
 use crate::threads::lock::lock;
+
+/// The most complete snapshots among which a walk looks for the names of an inode.
+const LOOKED_AT: usize = 32;
 
 /// Tests what the destination can hold. With `report`, reports its file system and its limits.
 pub(crate) fn probe_destination<S: Source>(
@@ -139,6 +143,7 @@ pub(crate) fn new_writer<S: Source>(
     let metadata_writer = MetadataWriter::new(job.keep, abilities.clone());
     let walk = WalkState::new(Arc::clone(source), set);
     // The clock is read before the first link. An interrupted run has linked since it began.
+    let takes_up = names.resumed || attempt.links_since.get().is_some();
     let links_since = *attempt.links_since.get_or_init(|| match names.resumed {
         _ if !checkpoints.stamps() => None,
         true => {
@@ -148,8 +153,12 @@ pub(crate) fn new_writer<S: Source>(
         }
         false => checkpoints.clock().ok(),
     });
-    let writer =
+    let mut writer =
         SnapshotWriter::new(&walk, source, metadata_writer, kept, manifest, each, links_since);
+    if takes_up && checkpoints.stamps() {
+        writer.walk_links_since = checkpoints.clock().ok();
+        writer.complete = complete_snapshots(attempt);
+    }
     walk.look_at_roots(&job.layout, std::mem::take(&mut *lock(&attempt.opened)))?;
     // The incomplete snapshot contains only the roots of this run, so only these are recorded.
     let recorded: BTreeMap<_, _> = walk
@@ -163,6 +172,15 @@ pub(crate) fn new_writer<S: Source>(
         .collect();
     checkpoints.note_roots(recorded, &job.host).map_err(broken)?;
     Ok(Arc::new(writer))
+}
+
+/// The top folders of the newest complete snapshots.
+fn complete_snapshots<S: Source>(attempt: &Attempt<'_, S>) -> Vec<Dir> {
+    let Attempt { job, repository, .. } = attempt;
+    let Ok(history) = repository.history(&job.prefix) else { return Vec::new() };
+    let newest = history.complete.iter().rev().take(LOOKED_AT);
+    let opened = newest.map(|name| folder_name(name).and_then(|name| repository.dir.child(&name)));
+    opened.filter_map(Result::ok).collect()
 }
 
 /// Creates the manifest of the snapshot under its complete name. A damaged manifest of the base is reported, and the run

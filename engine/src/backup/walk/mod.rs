@@ -66,6 +66,7 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         }
         // On a full disk the walk stores nothing more, but the new folders may have something to remove.
         let matched = self.match_deferred();
+        state.match_taken_up();
         // The first error that is not about space says more.
         matched.and(listed)
     }

@@ -10,6 +10,7 @@ use crate::backup::plan::planned::{OriginFolders, PendingEntry};
 use crate::backup::walk::folder::WalkFolder;
 use crate::backup::walk::folder::overflow::Waits;
 use crate::backup::walk::renames::gone_files::{GoneFiles, GoneIndex};
+use crate::backup::walk::renames::taken_up::AllTakenUp;
 use crate::entry::Time;
 use crate::entry::overlay::SidecarRecords;
 use crate::entry::tree_path::TreePath;
@@ -42,6 +43,8 @@ pub(crate) struct Renames<F> {
     index: OnceLock<GoneIndex>,
     /// The folders of the base; `None` without a base.
     pub(crate) folders: Option<Arc<OriginFolders>>,
+    /// Files of the incomplete snapshot that an interrupted run may have renamed.
+    pub(crate) taken_up: Mutex<AllTakenUp>,
     /// The sidecar records of the folder of the base that was used last, by its number in the index.
     records: Mutex<Option<(u32, Arc<SidecarRecords>)>>,
 }
@@ -103,6 +106,7 @@ impl<F> Renames<F> {
             deferred: Mutex::default(),
             index: OnceLock::new(),
             folders: base.map(OriginFolders::new).map(Arc::new),
+            taken_up: Mutex::default(),
             records: Mutex::default(),
         }
     }

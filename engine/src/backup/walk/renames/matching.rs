@@ -27,11 +27,15 @@ use crate::source::Source;
 use crate::threads::lock::lock;
 
 /// The most files of equal size and time whose hashes are compared with that of a new file.
-const CANDIDATES: usize = 8;
+pub(crate) const CANDIDATES: usize = 8;
 
 /// The smallest file, in bytes, for which an older state under another path is looked for. Smaller files are not
 /// transferred as deltas.
 const WORTH_A_DELTA: u64 = 256 << 10;
+
+/// The end of the times that Nix, OSTree and archives of zip give to files without one: 2 January 1980, when the first day of
+/// FAT's calendar is over in all time zones.
+const MADE_UP: i64 = 315_619_200 + 14 * 3600;
 
 impl<S: Source> WalkState<S> {
     /// The smallest file that is matched when it was renamed alone, bytes.
@@ -98,7 +102,8 @@ impl<S: Source> WalkState<S> {
         self.renames.has_room() && !(self.later() && self.has_many_open())
     }
 
-    /// Whether the content of a file may be proven by parts of it: they prove less than a hash of all bytes.
+    /// Whether the content of a file may be proven by parts of it: they prove less than a hash of all bytes. A time that tools
+    /// give to every file distinguishes none.
     fn may_compare_parts(&self, meta: &Meta, origin: &Origin) -> bool {
         let keep = self.keep();
         let may_have_changed = crate::entry::racy::may_have_changed;
@@ -107,7 +112,8 @@ impl<S: Source> WalkState<S> {
         let held = &origin.held.meta;
         let is_taken = keep.owner && held.uid != meta.uid && held.mode & 0o004 == 0;
         let reads_all = keep.checksum || keep.ignore_times;
-        !reads_all && !is_taken && !self.set.base_since.is_none_or(is_racy)
+        let is_made_up = meta.mtime.secs < MADE_UP;
+        !reads_all && !is_made_up && !is_taken && !self.set.base_since.is_none_or(is_racy)
     }
 
     fn has_many_open(&self) -> bool {
@@ -179,7 +185,7 @@ impl<S: Source> WalkState<S> {
     }
 
     /// Opens the folder of a file of the base, and looks at the file.
-    fn origin(&self, index: &GoneIndex, file: GoneFile) -> Option<Arc<Origin>> {
+    pub(crate) fn origin(&self, index: &GoneIndex, file: GoneFile) -> Option<Arc<Origin>> {
         let (place, name) = (index.folder(file.folder), index.name(file));
         let damaged = &self.set.damaged;
         if !damaged.is_empty() && damaged.contains(&place.inside_of(name)) {
@@ -213,16 +219,16 @@ impl<S: Source> WalkState<S> {
         lock(&self.found_renames).summed_up()
     }
 
-    /// Records that `entry` was stored from `origin`.
+    /// Records that the file `name` at a place was stored from `origin`.
     pub(crate) fn found_renamed(
         &self,
-        folder: &WalkFolder<S::Folder>,
-        entry: ListedEntry<'_>,
+        (area, place): (Option<usize>, &Arc<TreePath>),
+        name: &CStr,
         origin: &Origin,
     ) {
         self.tally.count(|counts| counts.renamed += 1);
-        self.changes.renamed(folder.area, &origin.name, entry.name);
-        lock(&self.found_renames).add(&origin.path(), &folder.place.inside_of(entry.name));
+        self.changes.renamed(area, &origin.name, name);
+        lock(&self.found_renames).add(&origin.path(), &place.inside_of(name));
     }
 }
 

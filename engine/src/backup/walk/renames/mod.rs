@@ -6,3 +6,4 @@ pub(crate) mod deferred;
 pub(crate) mod found;
 pub(crate) mod gone_files;
 pub(crate) mod matching;
+pub(crate) mod taken_up;
