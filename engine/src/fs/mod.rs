@@ -3,6 +3,7 @@
 pub(crate) mod access;
 pub mod container;
 pub(crate) mod dir;
+pub(crate) mod disks;
 pub(crate) mod extents;
 pub(crate) mod file_system;
 pub(crate) mod lookup;
@@ -20,6 +21,7 @@ pub use self::dir::Dir;
 pub use self::dir::node::{file_system, proc_is_mounted};
 pub use self::dir::resolve::append::append_to;
 pub use self::dir::resolve::{Resolved, UntrustedFolder, UntrustedLink, exchangeable, untrusted};
+pub use self::disks::rotating_disks;
 pub use self::file_system::{is_on_disk, sync_file_system};
 pub use self::metadata::by_name::ByName;
 pub use self::metadata::xattrs::XattrSelection;

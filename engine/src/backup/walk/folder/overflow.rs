@@ -8,6 +8,7 @@ use std::sync::{Mutex, OnceLock};
 
 use crate::backup::walk::folder::subfolders::Subfolders;
 use crate::threads::lock::lock;
+use crate::threads::share_of;
 
 /// The most memory of waiting subfolders, bytes. Those that are added beyond it go to the file.
 const MEMORY: usize = 16 << 20;
@@ -40,7 +41,7 @@ impl Overflow {
     /// Keeps some subfolders. Those that were kept last are usually taken first. `make` makes the file.
     pub(crate) fn keep(&self, some: Subfolders, make: impl FnOnce() -> Option<File>) -> Waits {
         let bytes = some.bytes();
-        let is_much = self.memory.fetch_add(bytes, Ordering::Relaxed) + bytes > MEMORY;
+        let is_much = self.memory.fetch_add(bytes, Ordering::Relaxed) + bytes > share_of(MEMORY);
         if is_much
             && let Some(encoded) = some.encode()
             && let Some(file) = self.file.get_or_init(make)

@@ -17,6 +17,7 @@ use crate::entry::tree_path::TreePath;
 use crate::fs::dir::Dir;
 use crate::source::BATCH;
 use crate::threads::lock::lock;
+use crate::threads::share_of;
 
 /// The most memory of deferred files and of the folders that wait for them, bytes. Further ones are not deferred.
 const MOST_MEMORY: usize = 6 << 20;
@@ -133,7 +134,7 @@ impl<F> Renames<F> {
 
     /// Whether the memory allows to defer something in `folder`.
     pub(crate) fn has_room(&self) -> bool {
-        lock(&self.deferred).bytes < MOST_MEMORY
+        lock(&self.deferred).bytes < share_of(MOST_MEMORY)
     }
 
     /// Defers a file. The folder waits for it.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::entry::escape::shown;
 use crate::repository::records::report::RenamedPath;
+use crate::threads::share_of;
 
 /// The most pairs of paths that a report names.
 const MOST: usize = 5_000;
@@ -37,8 +38,8 @@ impl FoundRenames {
     pub(crate) fn add(&mut self, from: &[u8], to: &[u8]) {
         let ((old, old_name), (new, new_name)) = (split(from), split(to));
         let more = from.len() + to.len();
-        let is_full =
-            self.folders.len() + self.files.len() >= MOST || self.bytes + more > MOST_MEMORY;
+        let is_full = self.folders.len() + self.files.len() >= MOST
+            || self.bytes + more > share_of(MOST_MEMORY);
         if old_name != new_name || old == new {
             if !is_full {
                 self.files.insert(to.to_vec(), from.to_vec());

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::entry::Time;
 use crate::entry::tree_path::TreePath;
+use crate::threads::share_of;
 
 /// The most memory of the collected files, bytes. Further files are not matched.
 const MOST_MEMORY: usize = 9 << 20;
@@ -60,7 +61,7 @@ impl GoneFiles {
     ) -> bool {
         let names: usize = files.iter().map(|(name, ..)| name.count_bytes() + 1).sum();
         let more = names + files.len() * (size_of::<GoneFile>() + 2 * size_of::<u32>()) + FOLDER;
-        if self.bytes() + more > MOST_MEMORY {
+        if self.bytes() + more > share_of(MOST_MEMORY) {
             return false;
         }
         // The memory limit keeps all numbers far below 2^32.
