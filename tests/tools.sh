@@ -13,6 +13,7 @@ readelf:binutils chroot:coreutils sudo:sudo
 smbd:samba,samba-vfs-modules smbclient:smbclient
 dpkg-deb:dpkg rpmbuild:rpm mandoc:mandoc groff:groff-base
 gocryptfs:gocryptfs sqlite3:sqlite3
+kubectl:kubernetes-client systemd-analyze:systemd ionice:util-linux
 proftpd:proftpd-core,proftpd-mod-crypto dropbear:dropbear-bin tinysshd:tinysshd
 "
 

@@ -188,7 +188,8 @@ fn state(
             state.complaints.extend(job.and_then(|job| other_sources(job, &look)));
             let dir = of.dir.as_os_str().as_bytes();
             state.complaints.extend(look.frozen.as_ref().map(|freeze| sentence(freeze, dir)));
-            state.due = job.map(|job| due(&look.history, job.job.minimum_time_guard, now));
+            state.due = job
+                .map(|job| due(&look.history, job.job.minimum_time_guard, job.limits.hours, now));
             state.crontab = schedule.zip(state.due).and_then(|(schedule, due)| schedule.next(due));
             state.contains = look.reports.last().map(contents);
             state.forecast = match look.space {

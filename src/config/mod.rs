@@ -4,10 +4,12 @@
 pub(crate) mod alert_channels;
 #[cfg(test)]
 mod any_tests;
+pub(crate) mod bandwidth;
 pub(crate) mod bounded;
 pub(crate) mod checks;
 pub(crate) mod example;
 pub(crate) mod exposed;
+pub(crate) mod io_priority;
 pub(crate) mod layers;
 pub(crate) mod log_format;
 pub(crate) mod mistake;
@@ -21,7 +23,7 @@ mod setting_tests;
 mod tests;
 pub(crate) mod types;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -39,6 +41,7 @@ use crate::config::names::{
 use crate::config::resolve::mistyped::quoted_path;
 use crate::config::setting::Layer;
 use crate::config::types::{BrokenConfig, Config, Inputs, SnapshotConfig};
+use crate::schedule::zone::of_environment;
 
 /// The number of jobs in a config file, and its mistakes.
 #[cfg(test)]
@@ -63,11 +66,20 @@ pub(crate) fn load(inputs: &Inputs) -> Result<Config, Vec<Mistake>> {
         let mut jobs =
             crate::config::resolve::jobs(layers, &inputs.names, &inputs.current_dir, mistakes);
         let (log_file, log_format) = crate::config::resolve::log(layers, &inputs.current_dir);
+        let jobs_at_once = crate::config::resolve::jobs_at_once(layers);
         let known_hosts = known_hosts(inputs);
         for remote in jobs.iter_mut().filter_map(|job| job.remote.as_mut()) {
             remote.known_hosts.clone_from(&known_hosts);
         }
-        move |warnings, notes| Config { jobs, log_file, log_format, known_hosts, warnings, notes }
+        move |warnings, notes| Config {
+            jobs,
+            jobs_at_once,
+            log_file,
+            log_format,
+            known_hosts,
+            warnings,
+            notes,
+        }
     })
 }
 
@@ -150,7 +162,10 @@ fn layers(inputs: &Inputs, mistakes: &mut Vec<Mistake>) -> Layers {
     let file = config_file(inputs, mistakes);
     let defaults = Layer::defaults(mistakes);
     let no_args = GivenValue { value: None, origin: rsync_args.origin.clone() };
-    Layers { flags, rsync_args, no_args, environment, file, defaults }
+    // A TZ that is no name of a zone means what the system makes of it.
+    let tz = crate::config::layers::environment::value(&inputs.variables, "TZ");
+    let (zone, _) = of_environment(None, tz.and_then(OsStr::to_str));
+    Layers { flags, rsync_args, no_args, environment, file, defaults, zone }
 }
 
 pub(crate) fn flags(inputs: &Inputs, mistakes: &mut Vec<Mistake>) -> Layer {

@@ -13,10 +13,13 @@ use transport::remote::RemoteHelper;
 
 use crate::config::alert_channels::{AlertLevel, Security};
 use crate::config::checks::value::{GivenValue, Raw, give};
-use crate::config::checks::{alerts, backup, value};
+use crate::config::checks::{alerts, backup, limits, value};
+use crate::config::io_priority::IoPriority;
 use crate::config::log_format::Format;
 use crate::config::mistake::{Mistake, SettingOrigin};
 use crate::config::rsync::Param;
+use crate::schedule::timetable::Timetable;
+use crate::schedule::window::Window;
 use crate::secret::Secret;
 
 /// One setting.
@@ -248,6 +251,37 @@ settings! {
         value: "HOURS",
         help: "Do nothing while the newest snapshot is younger than this, decimals allowed",
         default: Some("20"),
+    }
+    Window => window: Window = limits::window {
+        name: "WINDOW",
+        value: "FROM-TO",
+        help: "Run only between these times of day; a run stops at the end and the next one resumes",
+        example: r#""22:00-06:00""#,
+    }
+    Bwlimit => bwlimit: Timetable = limits::bwlimit {
+        name: "BWLIMIT",
+        value: "RATE",
+        help: "Read at most this much content per second, KiB or with a unit (5m), or a timetable (08:00,2m 19:00,off)",
+        example: r#""08:00,2m 19:00,off""#,
+    }
+    Nice => nice: i8 = limits::nice {
+        name: "NICE",
+        value: "NUMBER",
+        help: "Run with this nice value, from -20 (first) to 19 (last)",
+        example: "10",
+    }
+    Ionice => ionice: IoPriority = limits::ionice {
+        name: "IONICE",
+        value: "CLASS[:LEVEL]",
+        help: "Run with this I/O priority: idle, best-effort, best-effort:0 (first) to best-effort:7 (last), or none",
+        example: r#""best-effort:7""#,
+    }
+    JobsAtOnce => jobs_at_once: NonZeroUsize = limits::jobs_at_once {
+        name: "JOBS_AT_ONCE",
+        value: "COUNT",
+        help: "Run this many jobs at the same time, never two of one host or onto one rotating disk",
+        default: Some("1"),
+        per_job: false,
     }
     LogFile => log_file: PathBuf = backup::log_file {
         name: "LOG_FILE",

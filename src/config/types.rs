@@ -13,9 +13,12 @@ use transport::remote::RemoteHelper;
 use transport::ssh::connect::address::Address;
 
 use crate::config::alert_channels::{AlertLevel, Channels};
+use crate::config::bandwidth::Bandwidth;
+use crate::config::io_priority::IoPriority;
 use crate::config::log_format::Format;
 use crate::config::rsync::parsed::RsyncOptions;
 use crate::config::setting::Key;
+use crate::schedule::window::OpenHours;
 
 /// The user's commands of a job, and their time limit.
 #[derive(Debug, Clone, Default)]
@@ -48,6 +51,8 @@ pub(crate) struct Inputs {
 pub(crate) struct Config {
     /// The jobs to run, in order.
     pub(crate) jobs: Vec<NamedJob>,
+    /// `JOBS_AT_ONCE`.
+    pub(crate) jobs_at_once: NonZeroUsize,
     /// `LOG_FILE`.
     pub(crate) log_file: Option<PathBuf>,
     /// `LOG_FORMAT`.
@@ -74,8 +79,29 @@ pub(crate) struct NamedJob {
     /// The level and the channels of alerts.
     pub(crate) notify: (AlertLevel, Channels),
     pub(crate) hooks: Hooks,
+    pub(crate) limits: RunLimits,
     /// The given rsync options that have no effect, each with the reason.
     pub(crate) without_effect: Vec<String>,
+}
+
+/// When a job runs, how fast, and at which priority.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RunLimits {
+    /// `WINDOW`.
+    pub(crate) hours: Option<OpenHours>,
+    /// `--bwlimit`, else `BWLIMIT`, if it limits anything.
+    pub(crate) bandwidth: Option<Bandwidth>,
+    /// `NICE`.
+    pub(crate) nice: Option<i8>,
+    /// `IONICE`.
+    pub(crate) ionice: Option<IoPriority>,
+}
+
+impl RunLimits {
+    /// Whether the job needs a process that has another priority.
+    pub(crate) fn has_priority(&self) -> bool {
+        self.nice.is_some() || self.ionice.is_some()
+    }
 }
 
 /// What identifies a job in its reports, and where they go.
@@ -155,6 +181,10 @@ pub(crate) struct Remote {
 pub(crate) struct HealthLimits {
     /// `MAX_AGE_H`.
     pub(crate) max_age: TimeDelta,
+    /// `MINIMUM_TIME_GUARD_H`.
+    pub(crate) guard: TimeDelta,
+    /// `WINDOW`.
+    pub(crate) hours: Option<OpenHours>,
     /// `FAILURES_BEFORE_ALERT`.
     pub(crate) failures: NonZeroUsize,
 }

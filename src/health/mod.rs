@@ -13,6 +13,7 @@ use engine::inspect::Look;
 use engine::snapshot::{Decision, never_set};
 
 use crate::config::types::HealthLimits;
+use crate::schedule::window::OpenHours;
 use crate::term::local_time;
 use crate::term::units::{counted, duration};
 
@@ -42,7 +43,7 @@ pub(crate) fn complaints(
     since: Option<DateTime<Utc>>,
 ) -> Vec<String> {
     let mut complaints = Vec::new();
-    complaints.extend(age_complaint(now, look, alert.max_age, since));
+    complaints.extend(age_complaint(now, look, alert, since));
     complaints.extend(unread_complaint(now, look, alert.max_age));
     let failures = failures(look);
     if usize::try_from(failures).is_ok_and(|failures| failures >= NonZeroUsize::get(alert.failures))
@@ -64,12 +65,13 @@ pub(crate) fn complaints(
 fn age_complaint(
     now: DateTime<Utc>,
     look: &Look,
-    max_age: TimeDelta,
+    alert: HealthLimits,
     since: Option<DateTime<Utc>>,
 ) -> Option<String> {
+    let max_age = alert.max_age;
     let limit = || format!("{} (MAX_AGE_H)", shown(max_age));
     if let Some((newest, age)) = newest(&look.history, now) {
-        return if age > max_age {
+        return if now > overdue(newest.stamp.time(), &alert) {
             Some(format!("the newest snapshot is {} old, more than {}", shown(age), limit()))
         } else if never_set(now) {
             Some(format!(
@@ -86,7 +88,7 @@ fn age_complaint(
     match begun.chain(since).min() {
         None if failures(look) > 0 => Some("there is no snapshot yet".to_owned()),
         None => Some("there is no snapshot yet, and no run has begun".to_owned()),
-        Some(begun) if now - begun > max_age => Some(format!(
+        Some(begun) if now > overdue(begun, &alert) => Some(format!(
             "no snapshot was completed in the {} since it began, more than {}",
             shown(now - begun),
             limit()
@@ -114,12 +116,28 @@ fn unread_complaint(now: DateTime<Utc>, look: &Look, max_age: TimeDelta) -> Opti
     ))
 }
 
+/// The time until which a snapshot taken at `newest` is young enough: until it is older than `MAX_AGE_H`, and until
+/// the first window in which the next snapshot could be taken has ended.
+pub(crate) fn overdue(newest: DateTime<Utc>, alert: &HealthLimits) -> DateTime<Utc> {
+    let old = newest + alert.max_age;
+    match alert.hours {
+        Some(hours) => old.max(hours.first_close(newest + alert.guard)),
+        None => old,
+    }
+}
+
 /// The time from which a run would take a snapshot.
-pub(crate) fn due(history: &History, guard: TimeDelta, now: DateTime<Utc>) -> DateTime<Utc> {
-    match history.decide(now, guard, None) {
+pub(crate) fn due(
+    history: &History,
+    guard: TimeDelta,
+    hours: Option<OpenHours>,
+    now: DateTime<Utc>,
+) -> DateTime<Utc> {
+    let due = match history.decide(now, guard, None) {
         Decision::Held { next, .. } => next.max(now),
         Decision::Resume(_) | Decision::Start => now,
-    }
+    };
+    hours.map_or(due, |hours| hours.first_open(due))
 }
 
 fn shown(time: TimeDelta) -> String {
@@ -136,6 +154,8 @@ mod tests {
     use engine::snapshot::Stamp;
 
     use super::*;
+    use crate::schedule::window::Window;
+    use crate::schedule::zone::Zone;
 
     const HOUR: i64 = 3600;
 
@@ -168,7 +188,12 @@ mod tests {
     }
 
     fn alert() -> HealthLimits {
-        HealthLimits { max_age: TimeDelta::hours(44), failures: NonZeroUsize::new(3).unwrap() }
+        HealthLimits {
+            max_age: TimeDelta::hours(44),
+            guard: TimeDelta::hours(20),
+            hours: None,
+            failures: NonZeroUsize::new(3).unwrap(),
+        }
     }
 
     #[test]
@@ -224,7 +249,50 @@ mod tests {
             (snapshots(&[0], &[]), 25, 25),
             (snapshots(&[0], &[3]), 5, 5),
         ] {
-            assert_eq!(due(&look.history, guard, at(now)), at(expected), "{look:?}");
+            assert_eq!(due(&look.history, guard, None, at(now)), at(expected), "{look:?}");
         }
+    }
+
+    /// The hour 0 of these tests is 15:06:40 UTC.
+    fn hours(window: &str) -> Option<OpenHours> {
+        let window = Window::read(window).unwrap();
+        Some(OpenHours { window, zone: Zone::named("UTC").unwrap() })
+    }
+
+    #[test]
+    fn a_run_is_due_when_the_window_opens() {
+        let guard = TimeDelta::hours(20);
+        for (window, complete, now, expected) in [
+            ("15:00-16:00", &[][..], 5, "16 15:00"),
+            ("15:00-16:00", &[], 0, "15 15:06"),
+            ("15:00-16:00", &[0], 5, "16 15:00"),
+            ("10:00-16:00", &[0], 5, "16 11:06"),
+        ] {
+            let history = snapshots(complete, &[]).history;
+            let due = due(&history, guard, hours(window), at(now));
+            assert_eq!(due.format("%d %H:%M").to_string(), expected, "{window} {complete:?} {now}");
+        }
+    }
+
+    #[test]
+    fn no_snapshot_is_overdue_before_a_window_has_passed() {
+        let strict = HealthLimits { max_age: TimeDelta::hours(20), ..alert() };
+        for (limits, window, expected) in [
+            // The next snapshot can be taken from 11:06 on.
+            (strict, "22:00-23:30", "16 23:30"),
+            (strict, "11:00-12:00", "16 12:00"),
+            (strict, "10:00-11:00", "17 11:00"),
+            (alert(), "22:00-06:00", "17 11:06"),
+            (alert(), "10:00-11:00", "17 11:06"),
+        ] {
+            let limits = HealthLimits { hours: hours(window), ..limits };
+            let shown = overdue(at(0), &limits).format("%d %H:%M").to_string();
+            assert_eq!(shown, expected, "{window}");
+        }
+        let limits = HealthLimits { hours: hours("22:00-23:30"), ..strict };
+        let look = snapshots(&[0], &[]);
+        assert_eq!(complaints(at(25), &look, limits, None), Vec::<String>::new());
+        let late = complaints(at(33), &look, limits, None).join("; ");
+        assert!(late.contains("the newest snapshot is 1 d 9 h old"), "{late}");
     }
 }

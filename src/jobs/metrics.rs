@@ -12,10 +12,14 @@ use engine::repository::AppFiles;
 use serde::{Deserialize, Serialize};
 
 use crate::config::types::NamedJob;
+use crate::health::overdue;
 
 /// The folder of the numbers, and the file with the text, in `.backup_manager/`.
 const FOLDER: &str = "metrics";
 const TEXT: &str = "metrics.prom";
+
+/// How often the text is written while other jobs store their numbers.
+const TRIES: usize = 10;
 
 /// The last run that did work.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -65,8 +69,19 @@ pub(crate) fn write(
     let last = last.or_else(|| read(&file)?.last_run);
     let numbers = numbers(own, job, last, now)?;
     own.write(FOLDER, &file, &serde_json::to_vec(&numbers)?)?;
-    let all: Vec<Numbers> = own.names(FOLDER).iter().filter_map(|file| read(file)).collect();
-    own.write("", TEXT, text(&all).as_bytes())
+    let of_all =
+        || -> Vec<Numbers> { own.names(FOLDER).iter().filter_map(|file| read(file)).collect() };
+    let mut written = text(&of_all());
+    for _ in 0..TRIES {
+        own.write("", TEXT, written.as_bytes())?;
+        // Another job may have stored its numbers meanwhile, and this process overwrote its text.
+        let now = text(&of_all());
+        if now == written {
+            break;
+        }
+        written = now;
+    }
+    Ok(())
 }
 
 fn numbers(
@@ -89,7 +104,12 @@ fn numbers(
         snapshots: history.complete.len(),
         damaged: history.complete.iter().filter(|name| catalog.standing(name).damaged).count(),
         frozen: catalog.freeze(&history).is_some(),
-        max_age_seconds: job.alert.max_age.num_seconds(),
+        max_age_seconds: newest
+            .map_or(job.alert.max_age, |newest| {
+                let time = newest.stamp.time();
+                overdue(time, &job.alert) - time
+            })
+            .num_seconds(),
         report: report
             .map(|counts| [counts.entries, counts.bytes, counts.bytes_copied, counts.problems]),
         space: own.space(),
@@ -119,7 +139,7 @@ const METRICS: [Metric; 17] = [
     ("newest_snapshot_timestamp_seconds", "When the newest complete snapshot was taken", |of| {
         of.newest_snapshot.map(|time| time as f64)
     }),
-    ("max_age_seconds", "How old the newest snapshot may be (MAX_AGE_H)", |of| {
+    ("max_age_seconds", "How old the newest snapshot may be (MAX_AGE_H, WINDOW)", |of| {
         Some(of.max_age_seconds as f64)
     }),
     ("snapshots", "Complete snapshots", |of| Some(of.snapshots as f64)),

@@ -1,13 +1,15 @@
-//! Runs the jobs one after the other. The exit code is the worst of theirs.
+//! Runs the jobs, one after the other or several at the same time. The exit code is the worst of theirs.
 
 pub(crate) mod channels;
 pub(crate) mod explain;
 pub(crate) mod hooks;
 pub(crate) mod lifecycle;
+pub(crate) mod limits;
 pub(crate) mod log_monitor;
 pub(crate) mod metrics;
 pub(crate) mod mistakes;
 pub(crate) mod open_source;
+pub(crate) mod parallel;
 pub(crate) mod signals;
 pub(crate) mod sync_child;
 
@@ -41,9 +43,12 @@ use crate::config::types::NamedJob;
 use crate::exit::Exit;
 use crate::hint::hint_for;
 use crate::jobs::lifecycle::Lifecycle;
+use crate::jobs::limits::window::WindowStop;
 use crate::jobs::log_monitor::{LogMonitor, fields};
 use crate::jobs::open_source::{Access, close, local, remember, remote};
+use crate::jobs::parallel::part::Part;
 use crate::log::JobLog;
+use crate::schedule::window::{OpenHours, WindowState};
 use crate::term::local_time;
 use crate::term::terminal;
 use crate::term::units::{counted, duration};
@@ -81,11 +86,9 @@ pub(crate) struct Work {
     pub(crate) mode: Mode,
     pub(crate) accept: Accept,
     pub(crate) format: Format,
+    /// The process that started this one for one of several jobs.
+    pub(crate) part: Option<Part>,
 }
-
-/// [`Exit::Signal`] without a number: the work was stopped. The code that watches for signals knows the
-/// number.
-const STOPPED: Exit = Exit::Signal(0);
 
 impl Work {
     /// Runs all `jobs`. A failed job does not stop the others.
@@ -93,7 +96,7 @@ impl Work {
         let mut worst = Exit::Done;
         for job in jobs {
             if stop.asked() {
-                return worst.worse(STOPPED);
+                return worst.worse(Exit::STOPPED);
             }
             // `-n` in a job's rsync options applies to that job.
             let mode = if job.wanted.dry_run { self.mode.dry() } else { self.mode };
@@ -111,6 +114,14 @@ impl Work {
 
     fn run(&self, job: &NamedJob, stop: &Arc<Stop>) -> Exit {
         let log = JobLog::new(&job.name, self.format);
+        if let Some(hours) = job.limits.hours
+            && let WindowState::Closed { opens } = hours.at(Utc::now())
+        {
+            return outside(&log, job, stop, hours, opens);
+        }
+        let all = stop;
+        let in_window = WindowStop::new(all, job.limits.hours);
+        let stop = &in_window.stop;
         if !job.without_effect.is_empty() {
             log.info(&format!("rsync options without effect: {}", job.without_effect.join(", ")));
         }
@@ -155,6 +166,7 @@ impl Work {
                 log.log(Level::INFO, &what, event(json!({"event": "put_off"})), "");
                 Exit::Done
             }
+            Err(RunError::Stopped) if stop.asked() && !all.asked() => window_end(&log, job),
             Err(error) => failed(&log, job, error, stop),
         };
         lifecycle.after(&outcome, exit);
@@ -240,7 +252,9 @@ impl Work {
         let free = !(task == Task::DryRun && io::stdout().is_terminal());
         let display = self.format == Format::Text && terminal::can_redraw() && free;
         let roots = || job.job.layout.roots().into_iter().map(|(path, _)| shown_path(&path));
-        let show = if display {
+        let show = if let Some(pass_on) = self.part.as_ref().and_then(Part::progress) {
+            Show::Elsewhere(pass_on)
+        } else if display {
             Show::Display(Parts { noun: "source", paths: roots().collect() })
         } else {
             Show::Lines(log.clone())
@@ -282,6 +296,34 @@ fn held(log: &JobLog, job: &NamedJob, newest: &SnapshotName, next: DateTime<Utc>
         json!({"event": "held", "newest": newest.to_string(), "next": next.to_rfc3339_opts(SecondsFormat::Secs, true)}),
     );
     log.log(Level::INFO, &message, fields, "");
+}
+
+/// Reports that the window of the job is closed.
+fn outside(
+    log: &JobLog,
+    job: &NamedJob,
+    stop: &Stop,
+    hours: OpenHours,
+    opens: DateTime<Utc>,
+) -> Exit {
+    let said =
+        format!("outside WINDOW={}, which opens at {}", hours.window, local_time::second(opens));
+    let message = format!("nothing to do: {said}; run --now does not wait for it");
+    let opens = opens.to_rfc3339_opts(SecondsFormat::Secs, true);
+    log.log(Level::INFO, &message, event(json!({"event": "outside_window", "opens": opens})), "");
+    let lifecycle = Lifecycle { job, stop, log, began: Instant::now() };
+    lifecycle.after(&Err(RunError::PutOff { said }), Exit::Done);
+    Exit::Done
+}
+
+/// Reports that the run was stopped because its window has ended.
+fn window_end(log: &JobLog, job: &NamedJob) -> Exit {
+    let window = job.limits.hours.map(|hours| hours.window.to_string()).unwrap_or_default();
+    let message = format!(
+        "stopped at the end of WINDOW={window}; what was copied stays, the next run in it resumes it"
+    );
+    log.log(Level::INFO, &message, event(json!({"event": "window_end"})), "");
+    Exit::WindowEnd
 }
 
 fn completed(log: &JobLog, job: &NamedJob, report: &Report, monitor: &LogMonitor) -> Exit {
@@ -329,7 +371,7 @@ fn count_after(job: &NamedJob) -> Option<SnapshotCount> {
 
 fn failed(log: &JobLog, job: &NamedJob, error: &RunError, stop: &Stop) -> Exit {
     if stop.asked() && matches!(error, RunError::Stopped) {
-        return STOPPED;
+        return Exit::STOPPED;
     }
     let hint = hint_for(job, error);
     let message = match &hint {

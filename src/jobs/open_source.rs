@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::Utc;
 use engine::MappedSource;
 use engine::NoConnection;
 use engine::Preserve;
@@ -12,6 +13,7 @@ use engine::Stop;
 use engine::fs::XattrSelection;
 use engine::source::MetadataMap;
 use engine::source::RateLimit;
+use engine::threads::share_of;
 use transport::Follow;
 use transport::helper::read::Asked;
 use transport::local::LocalSource;
@@ -30,6 +32,9 @@ use crate::log::JobLog;
 
 /// Minimum bytes in flight from a remote source with a limited rate: about one request.
 const UNDER_WAY: u64 = 256 * 1024;
+
+/// The bytes in flight, and those that wait for the disk, that several jobs share.
+const MOST_UNDER_WAY: usize = 28 << 20;
 
 /// The purpose for which a source is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +67,12 @@ pub(crate) fn remote(
         move |what| log.warn(what)
     });
     let channel_limit = memory.limit(move |what| log.warn(what));
-    let options = Options { channel_limit, loss_report, ..options(host, &job.wanted) };
+    let options = Options {
+        channel_limit,
+        loss_report,
+        under_way: under_way(job.limits.bandwidth.as_ref().and_then(|limit| limit.at(Utc::now()))),
+        ..options(host, &job.wanted)
+    };
     let Preserve { acls, xattrs, .. } = job.job.keep;
     let (follow, roots) = (job.wanted.follow, job.job.layout.roots());
     let asked =
@@ -90,7 +100,7 @@ pub(crate) fn remote(
     if let Some(why) = source.no_helper() {
         over_sftp((host, &helper), why, job, &about)?;
     }
-    Ok(tailored(Arc::clone(source), &job.wanted, stop))
+    Ok(tailored(Arc::clone(source), job, stop))
 }
 
 /// Reports that a host is read over SFTP because of `why`.
@@ -179,21 +189,31 @@ pub(crate) fn local(job: &NamedJob, stop: &Arc<Stop>) -> Arc<MappedSource<LocalS
     let source =
         LocalSource::new(XattrSelection { acls, xattrs }).filtered(Arc::clone(&job.job.filters));
     let source = source.following(job.wanted.follow, job.job.layout.roots());
-    tailored(Arc::new(source), &job.wanted, stop)
+    tailored(Arc::new(source), job, stop)
 }
 
-fn tailored<S: Source>(
-    source: Arc<S>,
-    wanted: &RsyncOptions,
-    stop: &Arc<Stop>,
-) -> Arc<MappedSource<S>> {
+fn tailored<S: Source>(source: Arc<S>, job: &NamedJob, stop: &Arc<Stop>) -> Arc<MappedSource<S>> {
+    let wanted = &job.wanted;
     let shape = MetadataMap {
         chmod: wanted.chmod.clone(),
         users: wanted.users.clone(),
         groups: wanted.groups.clone(),
     };
-    let limit = wanted.bwlimit.map(|rate| RateLimit::new(rate, Arc::clone(stop)));
+    let limit = job
+        .limits
+        .bandwidth
+        .clone()
+        .map(|bandwidth| RateLimit::new(move || bandwidth.at(Utc::now()), Arc::clone(stop)));
     Arc::new(MappedSource::new(source, shape, limit))
+}
+
+/// The most bytes in flight from a source that is read at `rate`.
+fn under_way(rate: Option<u64>) -> Option<u64> {
+    match rate {
+        Some(rate) => Some((rate / 8).max(UNDER_WAY)),
+        // The limits of `transport` apply, unless other jobs share the memory.
+        None => Some(share_of(MOST_UNDER_WAY) as u64).filter(|most| *most < MOST_UNDER_WAY as u64),
+    }
 }
 
 /// The options of the connection.
@@ -218,7 +238,6 @@ pub(crate) fn by_rsync(wanted: &RsyncOptions, limit: Duration) -> Options {
             false => Compression::AsConfigured,
         },
         args: family.into_iter().chain(shell.args.iter().cloned()).collect(),
-        under_way: wanted.bwlimit.map(|rate| (rate / 8).max(UNDER_WAY)),
         connect_timeout: wanted.contimeout.map_or(defaults.connect_timeout, Duration::from_secs),
         answer_timeout: wanted.timeout.map_or(limit, Duration::from_secs),
         withheld: secret_variables().collect(),
@@ -260,8 +279,9 @@ mod tests {
         assert_eq!(of(&[]).compression, Compression::AsConfigured);
         assert_eq!(options.answer_timeout, Duration::from_secs(7));
         assert_eq!(options.connect_timeout, Options::default().connect_timeout);
-        assert_eq!(options.under_way, Some(256 * 1024));
-        assert_eq!(of(&[]).under_way, None);
+        assert_eq!(under_way(Some(1 << 20)), Some(256 * 1024));
+        assert_eq!(under_way(Some(80 << 20)), Some(10 << 20));
+        assert_eq!(under_way(None), None);
         assert_eq!(of(&[]).answer_timeout, Duration::from_secs(30));
     }
 }

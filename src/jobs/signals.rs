@@ -42,7 +42,23 @@ pub(crate) fn supervise(
     work: impl FnOnce(Arc<Stop>) -> Exit + Send + 'static,
     stopped: impl FnOnce(u8),
 ) -> Exit {
-    match supervised(work) {
+    supervise_for(GRACE, work, stopped)
+}
+
+/// Like [`supervise`], for work in processes of its own, which have [`GRACE`] themselves.
+pub(crate) fn supervise_processes(
+    work: impl FnOnce(Arc<Stop>) -> Exit + Send + 'static,
+    stopped: impl FnOnce(u8),
+) -> Exit {
+    supervise_for(GRACE * 2, work, stopped)
+}
+
+fn supervise_for(
+    grace: Duration,
+    work: impl FnOnce(Arc<Stop>) -> Exit + Send + 'static,
+    stopped: impl FnOnce(u8),
+) -> Exit {
+    match supervised(grace, work) {
         Ok(Exit::Signal(number)) => {
             terminal::close();
             stopped(number);
@@ -56,7 +72,10 @@ pub(crate) fn supervise(
     }
 }
 
-fn supervised(work: impl FnOnce(Arc<Stop>) -> Exit + Send + 'static) -> io::Result<Exit> {
+fn supervised(
+    grace: Duration,
+    work: impl FnOnce(Arc<Stop>) -> Exit + Send + 'static,
+) -> io::Result<Exit> {
     let stop = Arc::new(Stop::default());
     let (sender, receiver) = mpsc::channel();
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -79,15 +98,15 @@ fn supervised(work: impl FnOnce(Arc<Stop>) -> Exit + Send + 'static) -> io::Resu
         Ok(WakeReason::Ended(exit)) => exit,
         Ok(WakeReason::Signal(signal)) => {
             stop.ask();
-            after_signal(&receiver, signal)
+            after_signal(&receiver, signal, grace)
         }
         Err(_) => Exit::Failed,
     })
 }
 
-fn after_signal(receiver: &Receiver<WakeReason>, signal: i32) -> Exit {
+fn after_signal(receiver: &Receiver<WakeReason>, signal: i32, grace: Duration) -> Exit {
     let stopped = |signal: i32| Exit::Signal(u8::try_from(signal).unwrap_or_default());
-    match receiver.recv_timeout(GRACE) {
+    match receiver.recv_timeout(grace) {
         Ok(WakeReason::Ended(Exit::Signal(_))) | Err(RecvTimeoutError::Timeout) => stopped(signal),
         Ok(WakeReason::Ended(exit)) => exit,
         // A second signal ends the wait.
@@ -131,7 +150,7 @@ mod tests {
         ] {
             let (sender, receiver) = mpsc::channel();
             assert!(sender.send(ended).is_ok());
-            assert_eq!(after_signal(&receiver, SIGTERM), expected);
+            assert_eq!(after_signal(&receiver, SIGTERM, GRACE), expected);
         }
     }
 }

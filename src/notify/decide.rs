@@ -1,12 +1,12 @@
 //! Decides which alerts to send, from the earlier alerts and the current state. Does no I/O.
 
-use std::num::NonZeroUsize;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::snapshot::Freeze;
 use serde::{Deserialize, Serialize};
 
 use crate::config::alert_channels::AlertLevel;
+use crate::config::types::HealthLimits;
+use crate::health::overdue;
 
 /// The time after which an alert is repeated while the state is unchanged.
 const REMIND: TimeDelta = TimeDelta::hours(24);
@@ -88,8 +88,7 @@ pub(crate) struct Newest {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AlertRules {
     pub(crate) level: AlertLevel,
-    pub(crate) failures: NonZeroUsize,
-    pub(crate) max_age: TimeDelta,
+    pub(crate) limits: HealthLimits,
 }
 
 /// An alert.
@@ -139,7 +138,8 @@ pub(crate) fn decide(
         RunEnd::Failed { .. } => {
             after.failures = facts.failures.max(before.failures.saturating_add(1));
             let since = *after.failing_since.get_or_insert(now.timestamp());
-            let enough = usize::try_from(after.failures).is_ok_and(|n| n >= rules.failures.get());
+            let enough =
+                usize::try_from(after.failures).is_ok_and(|n| n >= rules.limits.failures.get());
             if enough && due(before.sent_failing, now) {
                 let reminder = before.sent_failing.is_some();
                 alerts.push(Alert::Failed { failures: after.failures, since: at(since), reminder });
@@ -157,7 +157,7 @@ pub(crate) fn decide(
             alerts.push(Alert::Stale { since });
             after.sent_stale = Some(now.timestamp());
         }
-        let unread = facts.unread_since.filter(|since| now - *since > rules.max_age);
+        let unread = facts.unread_since.filter(|since| now - *since > rules.limits.max_age);
         match unread {
             Some(since) if due(before.sent_unread, now) => {
                 alerts.push(Alert::Unread { since });
@@ -212,7 +212,7 @@ fn stale(
 ) -> Option<DateTime<Utc>> {
     let newest = facts.newest.as_ref().map(|newest| newest.time);
     let since = newest.or(memory.since.map(at))?;
-    (now - since > rules.max_age).then_some(since)
+    (now > overdue(since, &rules.limits)).then_some(since)
 }
 
 /// Whether to repeat an alert that was sent at `sent`. Also true if the clock was set back.
@@ -226,6 +226,8 @@ fn at(seconds: i64) -> DateTime<Utc> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
+
     use super::*;
 
     const T0: i64 = 1_700_000_000;
@@ -236,7 +238,8 @@ mod tests {
 
     fn rules(level: AlertLevel) -> AlertRules {
         let failures = NonZeroUsize::new(3).unwrap();
-        AlertRules { level, failures, max_age: TimeDelta::hours(44) }
+        let (max_age, guard) = (TimeDelta::hours(44), TimeDelta::hours(20));
+        AlertRules { level, limits: HealthLimits { max_age, guard, hours: None, failures } }
     }
 
     fn good() -> RunEnd {

@@ -62,8 +62,7 @@ pub(crate) fn after(job: &Reporting<'_>, ended: RunEnd, stop: &Stop, log: &JobLo
     let place = StateFile::new(own.as_ref(), dir, prefix, &env::temp_dir());
     let mut kept = place.load();
     let facts = facts(job, ended, own.as_ref(), now);
-    let rules =
-        AlertRules { level: *level, failures: job.alert.failures, max_age: job.alert.max_age };
+    let rules = AlertRules { level: *level, limits: job.alert };
     let (alerts, memory) = decide(&kept.memory, &facts, &rules, now);
     kept.memory = memory;
     let (host, shown_dir) = (host(), shown_path(dir));

@@ -47,22 +47,37 @@ impl Zone {
     /// they skip counts as the end of the gap, so the order of local times is preserved. `None` at the ends
     /// of the calendar.
     pub(crate) fn instant(self, local: NaiveDateTime) -> Option<DateTime<Utc>> {
+        self.instants(local).map(|(_, last)| last)
+    }
+
+    /// Like [`Zone::instant`], but of a time that the clocks show twice, the earlier one counts.
+    pub(crate) fn first_instant(self, local: NaiveDateTime) -> Option<DateTime<Utc>> {
+        self.instants(local).map(|(first, _)| first)
+    }
+
+    /// The first and the last instant at which the clocks show `local`, or the end of the gap that contains it.
+    fn instants(self, local: NaiveDateTime) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
         (0..=LONGEST_GAP_MINUTES).find_map(|minutes| {
             let local = local.checked_add_signed(TimeDelta::minutes(minutes))?;
             match self {
-                Self::Named(zone) => last(&zone.from_local_datetime(&local)),
-                Self::System => last(&Local.from_local_datetime(&local)),
+                Self::Named(zone) => both(&zone.from_local_datetime(&local)),
+                Self::System => both(&Local.from_local_datetime(&local)),
             }
         })
     }
 }
 
-fn last<Z: TimeZone>(mapped: &MappedLocalTime<DateTime<Z>>) -> Option<DateTime<Utc>> {
+fn both<Z: TimeZone>(
+    mapped: &MappedLocalTime<DateTime<Z>>,
+) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+    let utc = |instant: &DateTime<Z>| instant.with_timezone(&Utc);
     match mapped {
-        MappedLocalTime::Single(instant) => Some(instant.with_timezone(&Utc)),
+        MappedLocalTime::Single(instant) => Some((utc(instant), utc(instant))),
         // Implementations differ in which of the two comes first: chrono's `Local` returns the later one
         // first.
-        MappedLocalTime::Ambiguous(one, other) => Some(one.max(other).with_timezone(&Utc)),
+        MappedLocalTime::Ambiguous(one, other) => {
+            Some((utc(one).min(utc(other)), utc(one).max(utc(other))))
+        }
         MappedLocalTime::None => None,
     }
 }

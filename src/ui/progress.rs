@@ -16,18 +16,23 @@ use crate::term::terminal;
 use crate::ui::parts::Parts;
 use crate::ui::progress_line::{ProgressLine, Rate, Task};
 
+/// Receives the progress on one line.
+pub(crate) type PassOn = Arc<dyn Fn(&str) + Send + Sync>;
+
 /// How the progress is shown.
-#[derive(Debug, Clone)]
 pub(crate) enum Show {
     /// As a display on the terminal, which also names the current part of the task.
     Display(Parts),
     /// As log lines.
     Lines(JobLog),
+    /// By another process, which shows that of several jobs.
+    Elsewhere(PassOn),
 }
 
 const DISPLAY_EVERY: Duration = Duration::from_millis(150);
 /// The most drawings per second, as for indicatif's own targets.
 const DRAWN_MOST: u8 = 20;
+const PASSED_EVERY: Duration = Duration::from_millis(500);
 const LINE_EVERY: Duration = Duration::from_secs(30);
 /// The columns of the spinner or of the indentation, and of the edge: a line that wraps would be cleared only in part.
 const BESIDE: usize = 3;
@@ -49,6 +54,10 @@ impl ProgressTimer {
                 DISPLAY_EVERY
             }
             Show::Lines(_) => LINE_EVERY,
+            Show::Elsewhere(_) => {
+                progress.watch();
+                PASSED_EVERY
+            }
         };
         let thread = thread::spawn(move || {
             let began = Instant::now();
@@ -61,6 +70,7 @@ impl ProgressTimer {
                         let fields = status.fields(&progress.folder());
                         log.log(Level::INFO, &status.line(), Some(fields), "");
                     }
+                    Show::Elsewhere(pass_on) => pass_on(&status.line()),
                     Show::Display(parts) => {
                         let file = progress.file();
                         let part = parts.of(&file);
@@ -73,7 +83,9 @@ impl ProgressTimer {
                     }
                 }
             }
-            terminal::clear();
+            if matches!(show, Show::Display(_)) {
+                terminal::clear();
+            }
         });
         Self { end: Some(end), thread: Some(thread) }
     }
@@ -85,6 +97,32 @@ impl Drop for ProgressTimer {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+/// The display of several jobs that run at the same time, a line each, until it is dropped.
+pub(crate) struct JobsDisplay(());
+
+impl JobsDisplay {
+    pub(crate) fn start() -> Self {
+        terminal::show(bar(Marks::of_locale()));
+        Self(())
+    }
+
+    /// Shows these lines from now on.
+    pub(crate) fn show<'a>(&self, lines: impl Iterator<Item = &'a String>) {
+        let (marks, room) = (Marks::of_locale(), terminal::columns().saturating_sub(BESIDE));
+        let lines: Vec<String> = lines.map(|line| marks.start_of(line, room)).collect();
+        terminal::redraw(|bar| {
+            bar.set_message(lines.join("\n  "));
+            bar.tick();
+        });
+    }
+}
+
+impl Drop for JobsDisplay {
+    fn drop(&mut self) {
+        terminal::clear();
     }
 }
 

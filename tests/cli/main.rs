@@ -10,6 +10,7 @@ mod dry_run;
 mod history;
 mod history_of;
 mod hooks;
+mod limits;
 mod list;
 mod manual;
 mod mistyped;

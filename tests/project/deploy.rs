@@ -3,6 +3,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+
+use fixtures::need;
 
 fn text(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
@@ -38,6 +41,83 @@ fn the_unit_that_runs_backups_hides_nothing_of_a_source() {
     {
         assert!(lines(&unit).contains(&needed), "{needed}");
     }
+}
+
+#[test]
+fn the_unit_for_one_of_several_hosts_differs_only_in_what_belongs_to_its_host() {
+    let [one, each] = ["backup_manager", "backup_manager@"]
+        .map(|name| text(&format!("deploy/systemd/{name}.service")));
+    let (one, each) = (lines(&one), lines(&each));
+    let differs: Vec<_> = each.iter().filter(|line| !one.contains(line)).collect();
+    assert_eq!(
+        differs,
+        [
+            &"Description=Snapshot backup of %i",
+            &"Environment=CONFIG_FILE=/etc/backup_manager/%i.toml BACKUPS_DIR=/backups BACKUP_NAME_PREFIX=%i",
+            &"RuntimeDirectory=backup_manager/%i",
+            &"Environment=TMPDIR=/run/backup_manager/%i",
+        ]
+    );
+    assert_eq!(one.len(), each.len());
+    assert!(one.contains(&"SuccessExitStatus=143"), "a run that its window ends has not failed");
+    need!(need::tool("systemd-analyze"));
+    let units = ["service", "timer"].map(|kind| format!("deploy/systemd/backup_manager@.{kind}"));
+    let done = Command::new("systemd-analyze")
+        .args(["verify", "--man=no"])
+        .args(&units)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("systemd-analyze");
+    let said = String::from_utf8_lossy(&done.stderr);
+    // The program may not be installed here.
+    let wrong = |line: &&str| line.contains("backup_manager@") && !line.contains("/usr/local/bin");
+    assert_eq!(said.lines().filter(wrong).collect::<Vec<_>>(), Vec::<&str>::new());
+}
+
+#[test]
+fn several_hosts_in_kubernetes_come_from_one_list() {
+    let list = "deploy/kubernetes/hosts/config.toml";
+    let hosts = text(list);
+    let prefixes: Vec<_> = lines(&hosts)
+        .into_iter()
+        .filter_map(|line| line.strip_prefix("BACKUP_NAME_PREFIX = "))
+        .collect();
+    assert!(prefixes.len() > 1, "{prefixes:?}");
+    // The program reads it without a mistake.
+    let status = Command::new(env!("CARGO_BIN_EXE_backup_manager"))
+        .env_clear()
+        .args(["status", "--config", list])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("the program");
+    let said = String::from_utf8_lossy(&status.stdout);
+    assert!(status.status.success(), "{said}{}", String::from_utf8_lossy(&status.stderr));
+    for prefix in &prefixes {
+        assert!(said.contains(prefix.trim_matches('"')), "{prefix}: {said}");
+    }
+    let job = text("deploy/kubernetes/hosts/backup_manager.yaml");
+    let image = format!("image: ism1/backup_manager:{}", env!("CARGO_PKG_VERSION"));
+    assert!(lines(&job).contains(&image.as_str()), "{image}");
+    for host in lines(&hosts).into_iter().filter_map(|line| line.strip_prefix("REMOTE_SRC_HOST = "))
+    {
+        assert!(!job.contains(host.trim_matches('"')), "{host} is in the list only");
+    }
+    need!(need::tool("kubectl"));
+    let made = Command::new("kubectl")
+        .args(["kustomize", "deploy/kubernetes/hosts"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("kubectl");
+    let made = String::from_utf8_lossy(&made.stdout);
+    for line in hosts.lines().filter(|line| !line.is_empty()) {
+        assert!(lines(&made).contains(&line.trim()) || line.starts_with('#'), "{line}: {made}");
+    }
+    // The name of the list has a hash, also where the pod mounts it.
+    let names: Vec<_> = lines(&made)
+        .into_iter()
+        .filter_map(|line| line.strip_prefix("name: backup-manager-hosts-"))
+        .collect();
+    assert!(names.len() == 2 && names[0] == names[1], "{made}");
 }
 
 #[test]

@@ -149,6 +149,8 @@ fn tarballs_hold_what_an_installation_needs_and_have_the_sums_they_say() {
         ("LICENSE-MIT", "MIT License"),
         ("deploy/systemd/backup_manager.service", "ExecStart="),
         ("deploy/systemd/backup_manager.timer", "OnCalendar="),
+        ("deploy/systemd/backup_manager@.service", "ExecStart="),
+        ("deploy/systemd/backup_manager@.timer", "OnCalendar="),
         ("deploy/systemd/backup_manager-verify.service", "verify --rolling 30d"),
         ("deploy/systemd/backup_manager-verify.timer", "OnCalendar="),
         ("deploy/kubernetes/backup_manager.yaml", "kind: CronJob"),

@@ -1,6 +1,7 @@
 //! Remote sources over ssh.
 
 mod account;
+mod at_once;
 mod entries;
 mod host_keys;
 mod jump_hosts;

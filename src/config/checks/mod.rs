@@ -2,5 +2,6 @@
 
 pub(crate) mod alerts;
 pub(crate) mod backup;
+pub(crate) mod limits;
 pub(crate) mod list;
 pub(crate) mod value;

@@ -8,6 +8,7 @@ use crate::config::layers::file::FileSettings;
 use crate::config::mistake::SettingOrigin;
 use crate::config::rsync::Param;
 use crate::config::setting::{Layer, SETTINGS};
+use crate::schedule::zone::Zone;
 
 /// All given values, by the layer that gives them.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct Layers {
     pub(crate) environment: Layer,
     pub(crate) file: FileSettings,
     pub(crate) defaults: Layer,
+    /// The zone of times of day.
+    pub(crate) zone: Zone,
 }
 
 /// The value of the first layer that has one.

@@ -28,7 +28,12 @@ fn broken_job(
     current_dir: &Path,
     mistakes: &mut Vec<Mistake>,
 ) -> Option<BrokenJob> {
-    let soon = HealthLimits { max_age: TimeDelta::hours(44), failures: NonZeroUsize::MIN };
+    let soon = HealthLimits {
+        max_age: TimeDelta::hours(44),
+        guard: TimeDelta::hours(20),
+        hours: None,
+        failures: NonZeroUsize::MIN,
+    };
     Some(BrokenJob {
         name: draft.name.clone(),
         backups_dir: draft.backups_dir(current_dir)?,

@@ -14,6 +14,7 @@ use crate::config::rsync;
 use crate::config::rsync::Param;
 use crate::config::rsync::parsed::RsyncOptions;
 use crate::config::setting::Layer;
+use crate::schedule::zone::Zone;
 
 /// A job before it is checked.
 pub(crate) struct Draft<'a> {
@@ -25,6 +26,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) layers: Vec<&'a Layer>,
     /// The rsync options that are added.
     pub(crate) added: &'a GivenValue<Vec<Param>>,
+    /// The zone of times of day.
+    pub(crate) zone: Zone,
 }
 
 pub(crate) fn drafts<'a>(
@@ -32,13 +35,14 @@ pub(crate) fn drafts<'a>(
     names: &[String],
     mistakes: &[Mistake],
 ) -> Vec<Draft<'a>> {
-    let Layers { flags, environment, file, defaults, rsync_args: added, no_args } = layers;
+    let Layers { flags, environment, file, defaults, rsync_args: added, no_args, zone } = layers;
+    let zone = *zone;
     if file.jobs.is_empty() {
         let all = vec![flags, environment, &file.top, defaults];
         let name = prefix(&all).map_or_else(|| "job".to_owned(), ToString::to_string);
         // With a mistake in the config file, the jobs in it may be unknown.
         let selected = names.is_empty() || names.contains(&name) || !mistakes.is_empty();
-        return vec![Draft { name, selected, origin: None, layers: all, added }];
+        return vec![Draft { name, selected, origin: None, layers: all, added, zone }];
     }
     let draft = |job: &'a FileJob| {
         let mut all = vec![&job.layer, environment, &file.top, defaults];
@@ -49,7 +53,7 @@ pub(crate) fn drafts<'a>(
             all.insert(0, flags);
         }
         let added = if selected { added } else { no_args };
-        Draft { name, selected, origin: Some(&job.origin), layers: all, added }
+        Draft { name, selected, origin: Some(&job.origin), layers: all, added, zone }
     };
     file.jobs.iter().map(draft).collect()
 }

@@ -21,6 +21,7 @@ use transport::local::Follow;
 use transport::remote::RemoteHelper;
 use transport::ssh::connect::address::BadAddress;
 
+use crate::config::bandwidth::Bandwidth;
 use crate::config::checks::value::GivenValue;
 use crate::config::layers::first;
 use crate::config::mistake::{Mistake, SettingOrigin, shown_path};
@@ -30,8 +31,10 @@ use crate::config::resolve::{alerts, mistyped, overlap};
 use crate::config::rsync::parsed::RsyncOptions;
 use crate::config::rsync::remote_program::RemoteProgram;
 use crate::config::setting::Layer;
-use crate::config::types::{HealthLimits, NamedJob, Remote};
+use crate::config::types::{HealthLimits, NamedJob, Remote, RunLimits};
 use crate::config::{bounded, rsync};
+use crate::schedule::timetable::Timetable;
+use crate::schedule::window::OpenHours;
 
 /// The host of the sources, as reports record it.
 fn host(remote: Option<&Remote>) -> Host {
@@ -135,6 +138,7 @@ impl Draft<'_> {
             alert,
             notify: notify?,
             hooks: alerts::hooks(&self.layers)?,
+            limits: self.limits(&wanted),
             wanted,
             without_effect,
         })
@@ -223,8 +227,28 @@ impl Draft<'_> {
         let max_age = self.value(|layer| layer.max_age.as_ref());
         Some(HealthLimits {
             max_age: max_age.unwrap_or(guard + TimeDelta::hours(24)),
+            guard,
+            hours: self.hours(),
             failures: self.value(|layer| layer.failures_before_alert.as_ref())?,
         })
+    }
+
+    /// The window in which the job may run.
+    fn hours(&self) -> Option<OpenHours> {
+        let window = self.value(|layer| layer.window.as_ref())?;
+        Some(OpenHours { window, zone: self.zone })
+    }
+
+    /// When the job runs, how fast, and at which priority.
+    fn limits(&self, wanted: &RsyncOptions) -> RunLimits {
+        let set = || self.value(|layer| layer.bwlimit.as_ref());
+        let table = wanted.bwlimit.clone().or_else(set).filter(Timetable::limits);
+        RunLimits {
+            hours: self.hours(),
+            bandwidth: table.map(|table| Bandwidth::new(table, self.zone)),
+            nice: self.value(|layer| layer.nice.as_ref()),
+            ionice: self.value(|layer| layer.ionice.as_ref()),
+        }
     }
 
     /// The time limit for an answer of a remote host.

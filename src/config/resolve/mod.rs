@@ -12,6 +12,7 @@ pub(crate) mod mistyped;
 pub(crate) mod overlap;
 pub(crate) mod snapshot_places;
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use crate::config::layers::{Layers, first};
@@ -30,6 +31,14 @@ pub(crate) fn log(layers: &Layers, current_dir: &Path) -> (Option<PathBuf>, Form
     let format = first(&all, |layer| layer.log_format.as_ref()).and_then(|given| given.value);
     let file = file.filter(|path| !path.as_os_str().is_empty());
     (file.map(|path| current_dir.join(path)), format.unwrap_or_default())
+}
+
+/// How many jobs run at the same time.
+pub(crate) fn jobs_at_once(layers: &Layers) -> NonZeroUsize {
+    let all = [&layers.flags, &layers.environment, &layers.file.top, &layers.defaults];
+    let given = first(&all, |layer| layer.jobs_at_once.as_ref()).and_then(|given| given.value);
+    // A mistake in it is already reported.
+    given.unwrap_or(NonZeroUsize::MIN)
 }
 
 /// The jobs called `names`, or all jobs if there are no names. They are checked one by one and together.

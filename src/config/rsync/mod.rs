@@ -5,6 +5,7 @@ pub(crate) mod ids;
 pub(crate) mod object;
 pub(crate) mod parsed;
 pub(crate) mod preserve_options;
+pub(crate) mod rate;
 pub(crate) mod remote_program;
 pub(crate) mod row;
 pub(crate) mod selection_options;

@@ -15,7 +15,8 @@ use crate::config::rsync::ids::Base;
 use crate::config::rsync::remote_program::RemoteProgram;
 use crate::config::rsync::shell::Shell;
 use crate::config::rsync::size::Unit;
-use crate::config::rsync::{ids, size};
+use crate::config::rsync::{ids, rate, size};
+use crate::schedule::timetable::Timetable;
 
 /// The effect of a job's rsync options, on top of rsync's `--archive`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,8 +48,8 @@ pub(crate) struct RsyncOptions {
     pub(crate) filters: Vec<(FilterOption, String)>,
     /// The origin of the option that is being applied.
     pub(crate) place: String,
-    /// `--bwlimit`, in bytes per second.
-    pub(crate) bwlimit: Option<u64>,
+    /// `--bwlimit`, if it is given.
+    pub(crate) bwlimit: Option<Timetable>,
     /// `--timeout`, in seconds.
     pub(crate) timeout: Option<u64>,
     /// `--contimeout`, in seconds.
@@ -218,15 +219,10 @@ impl RsyncOptions {
     }
 
     pub(crate) fn bwlimit(&mut self, value: Option<&[u8]>) -> Taken {
-        let rate = match value {
-            Some(value) => size::read(text(value)?, Unit::Kibibyte)?,
-            None => 0,
-        };
-        // rsync(1) rounds rates to whole KiB, and the minimum is 1 KiB.
-        if (1..512).contains(&rate) {
-            return Err("a rate below 512 bytes a second is none; write 1 or more".to_owned());
-        }
-        self.bwlimit = (rate > 0).then_some(rate);
+        self.bwlimit = Some(match value {
+            Some(value) => rate::read(text(value)?)?,
+            None => Timetable::constant(None),
+        });
         Ok(())
     }
 

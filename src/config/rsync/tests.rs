@@ -15,6 +15,7 @@ use crate::config::rsync::{
     Param, Refusals, long_option, only_local, read_args, read_dict, rows, short_option, wanted,
     without_effect,
 };
+use crate::schedule::timetable::Timetable;
 
 fn read(args: &[&str]) -> Result<RsyncOptions, Refusals> {
     let args: Vec<Vec<u8>> = args.iter().map(|arg| arg.as_bytes().to_vec()).collect();
@@ -90,9 +91,9 @@ fn each_option_does_what_it_says() {
         (&["--max-size=1.5m"], |w| w.keep.max_size = Some(3 << 19)),
         (&["--min-size", "1k"], |w| w.keep.min_size = Some(1024)),
         (&["--max-delete=0"], |w| w.max_delete = Some(0)),
-        (&["--bwlimit=5m"], |w| w.bwlimit = Some(5 << 20)),
-        (&["--bwlimit=100", "--no-bwlimit"], |_| {}),
-        (&["--bwlimit=0"], |_| {}),
+        (&["--bwlimit=5m"], |w| w.bwlimit = Some(Timetable::constant(Some(5 << 20)))),
+        (&["--bwlimit=100", "--no-bwlimit"], |w| w.bwlimit = Some(Timetable::constant(None))),
+        (&["--bwlimit=0"], |w| w.bwlimit = Some(Timetable::constant(None))),
         (&["--timeout=30", "--contimeout=5"], |w| {
             (w.timeout, w.contimeout) = (Some(30), Some(5));
         }),

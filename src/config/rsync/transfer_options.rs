@@ -127,7 +127,7 @@ pub(crate) const ROWS: &[OptionRow] = &[
         "bwlimit",
         "RATE",
         |w, value| w.bwlimit(value),
-        "limits how fast the content of files is read, over all streams together; KiB per second, or with a unit; 0: no limit",
+        "limits how fast the content of files is read, over all streams together; KiB per second, or with a unit; 0 or `off`: no limit; `08:00,2m 19:00,off` is a timetable; replaces BWLIMIT",
     ),
     OptionRow::refused("stop-after", LIMIT_TIME).or(&["time-limit"]).with("MINS"),
     OptionRow::refused("stop-at", LIMIT_TIME).with("y-m-dTh:m"),
