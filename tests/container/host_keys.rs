@@ -65,7 +65,8 @@ fn a_command_about_keys_works_where_the_message_says() {
     fs::remove_file(&pinned).unwrap();
     let said = manager(&container, &["doctor"]);
     said.assert_code(1);
-    let command = between(&said.stdout, "to fix it: docker ", " with the same settings shows").to_owned();
+    let command =
+        between(&said.stdout, "to fix it: docker ", " with the same settings shows").to_owned();
     let words = command.replace("-it ", "");
     let said = words.split(' ').fold(docker(&[]), Run::arg).done();
     let fingerprint = between(&said.said(), "then: backup_manager doctor --pin=", "\n").to_owned();
