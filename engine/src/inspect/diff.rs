@@ -17,79 +17,12 @@ use crate::error::LookError;
 use crate::fs::dir::Dir;
 use crate::fs::lookup::{find, held};
 use crate::fs::metadata::xattrs::XattrSelection;
+use crate::inspect::browse::{FolderName, OpenSnapshot, list};
+use crate::inspect::difference::{Difference, DifferenceKind, Differences};
 use crate::inspect::equality::{hash_of, same_content, same_metadata};
 use crate::inspect::renames::{RenameDetector, UnmatchedEntry};
 use crate::repository::Repository;
-use crate::repository::lock::read_lock::ReadLock;
-use crate::repository::records::sidecar::Sidecar;
 use crate::snapshot::name::SnapshotName;
-
-/// How an entry differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DifferenceKind {
-    /// Exists only in the second snapshot.
-    Added,
-    /// Exists only in the first snapshot.
-    Removed,
-    /// Has other content or another type.
-    Changed,
-    /// Has the same content, but another owner, mode, time or attribute.
-    Metadata,
-    /// Has the same inode, or the same hash and size, under another path.
-    Renamed,
-}
-
-/// One difference between two snapshots.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
-    /// How the entry differs.
-    pub kind: DifferenceKind,
-    /// The path inside the second snapshot; for a removed entry, inside the first.
-    pub path: Vec<u8>,
-    /// For a renamed entry: its path inside the first snapshot.
-    pub from: Option<Vec<u8>>,
-    /// Whether the entry is a folder.
-    pub folder: bool,
-    /// Bytes of content in the second snapshot; for a removed entry, in the first.
-    pub bytes: u64,
-}
-
-/// The totals of a comparison.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Differences {
-    /// Entries only in the second snapshot.
-    pub added: u64,
-    /// Entries only in the first snapshot.
-    pub removed: u64,
-    /// Entries with other content or another type.
-    pub changed: u64,
-    /// Entries with the same content and other metadata.
-    pub metadata: u64,
-    /// Entries under another path.
-    pub renamed: u64,
-    /// Entries that are equal in both.
-    pub unchanged: u64,
-    /// Bytes of added and changed files.
-    pub bytes_added: u64,
-    /// Bytes of removed files.
-    pub bytes_removed: u64,
-    /// Whether more than 200,000 entries differ, so that some renames may
-    /// be counted as added and removed.
-    pub renames_unsure: bool,
-    /// Folders that could not be read: escaped path and reason.
-    pub unread: Vec<(String, String)>,
-    /// Entries of the source that could not be read. Each was reported as an event.
-    pub unread_entries: u64,
-}
-
-impl Differences {
-    /// Whether there are no differences.
-    #[must_use]
-    pub fn is_none(&self) -> bool {
-        self.added + self.removed + self.changed + self.metadata + self.renamed == 0
-    }
-}
 
 /// Receives the differences. Returns `Break` when no more are wanted.
 pub(crate) type Sink<'a> = &'a mut dyn FnMut(&Difference) -> ControlFlow<()>;
@@ -136,27 +69,23 @@ pub fn diff(
 
 /// One of the two snapshots.
 struct Side {
-    _stays: ReadLock,
-    top: Dir,
-    kept: Sidecar,
+    open: OpenSnapshot,
     /// The device of the snapshot, if listings return the inode numbers that stat(2) returns.
     dev: Option<u64>,
 }
 
 impl Side {
     fn open((repository, name): (&Repository, &SnapshotName)) -> Result<Self, LookError> {
-        let stays = repository.lock_for_reading(name)?;
-        let top = repository.top(name)?;
-        let kept = repository.kept(name)?;
-        let dev = top.meta().ok().and_then(|meta| meta.id).map(|id| id.dev);
-        let dev = dev.filter(|_| crate::fs::file_system::reports_inodes(&top));
-        Ok(Self { _stays: stays, top, kept, dev })
+        let open = OpenSnapshot::open(repository, name)?;
+        let dev = open.top.meta().ok().and_then(|meta| meta.id).map(|id| id.dev);
+        let dev = dev.filter(|_| crate::fs::file_system::reports_inodes(&open.top));
+        Ok(Self { open, dev })
     }
 
     /// Opens the folder `place`, starting at the top; `None` if it does not exist.
     fn reopen(&self, place: &Arc<TreePath>) -> Option<Dir> {
-        let chain = place.chain();
-        chain[1..].iter().try_fold(self.top.try_clone().ok()?, |dir, at| dir.child(at.name()).ok())
+        let (chain, top) = (place.chain(), self.open.top.try_clone().ok()?);
+        chain[1..].iter().try_fold(top, |dir, at| dir.child(at.name()).ok())
     }
 }
 
@@ -182,13 +111,6 @@ struct Comparison<'a> {
     renames: RenameDetector,
     stack: Vec<Level>,
     stopped: bool,
-}
-
-/// A name on one side.
-struct Name {
-    name: CString,
-    ino: u64,
-    folder: bool,
 }
 
 impl Comparison<'_> {
@@ -230,7 +152,7 @@ impl Comparison<'_> {
         let mut lists = [Vec::new(), Vec::new()];
         for side in 0..2 {
             let Some(dir) = &handles[side] else { continue };
-            let listed = self.sides[side].kept.load(&place).and_then(|found| {
+            let listed = self.sides[side].open.kept.load(&place).and_then(|found| {
                 records[side] = found;
                 list(dir, &records[side])
             });
@@ -270,7 +192,7 @@ impl Comparison<'_> {
         let mut pair = [None, None];
         for side in 0..2 {
             let Some(dir) = &handles[side] else { continue };
-            let found = self.sides[side].kept.load(place).and_then(|found| {
+            let found = self.sides[side].open.kept.load(place).and_then(|found| {
                 records[side] = found;
                 find(dir, name)
             });
@@ -278,9 +200,15 @@ impl Comparison<'_> {
             pair[side] = match found {
                 Ok(Some(meta)) => {
                     let ino = meta.id.map_or(0, |id| id.ino);
-                    Some(Name { name: name.to_owned(), ino, folder: meta.kind == Kind::Folder })
+                    Some(FolderName {
+                        name: name.to_owned(),
+                        ino,
+                        folder: meta.kind == Kind::Folder,
+                    })
                 }
-                Ok(None) => kept.then(|| Name { name: name.to_owned(), ino: 0, folder: false }),
+                Ok(None) => {
+                    kept.then(|| FolderName { name: name.to_owned(), ino: 0, folder: false })
+                }
                 Err(error) => return self.found.unread.push(unread(place, &error)),
             };
         }
@@ -306,7 +234,7 @@ impl Comparison<'_> {
         handles: &[Option<Dir>; 2],
         records: &[SidecarRecords; 2],
         name: &CStr,
-        pair: &[Option<Name>; 2],
+        pair: &[Option<FolderName>; 2],
     ) -> io::Result<Option<[bool; 2]>> {
         let is_folder = |side: usize| pair[side].as_ref().is_some_and(|name| name.folder);
         if let [Some(one), Some(other)] = pair {
@@ -427,30 +355,14 @@ fn content_bytes(held: &StoredEntry) -> u64 {
     if held.meta.kind == Kind::File { held.meta.size } else { 0 }
 }
 
-/// The names of a folder in order, including entries that only the sidecar holds.
-fn list(dir: &Dir, records: &SidecarRecords) -> io::Result<Vec<Name>> {
-    let mut names = Vec::new();
-    dir.names(|entry| {
-        names.push(Name { name: entry.name.to_owned(), ino: entry.ino, folder: entry.folder });
-        ControlFlow::Continue(())
-    })?;
-    for (name, record) in records {
-        if record.kind.is_some() && !names.iter().any(|on_disk| on_disk.name == *name) {
-            names.push(Name { name: name.clone(), ino: 0, folder: false });
-        }
-    }
-    names.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-    Ok(names)
-}
-
 /// Merges two sorted lists into pairs.
-struct Merge<I: Iterator<Item = Name>> {
+struct Merge<I: Iterator<Item = FolderName>> {
     first: std::iter::Peekable<I>,
     second: std::iter::Peekable<I>,
 }
 
-impl<I: Iterator<Item = Name>> Iterator for Merge<I> {
-    type Item = [Option<Name>; 2];
+impl<I: Iterator<Item = FolderName>> Iterator for Merge<I> {
+    type Item = [Option<FolderName>; 2];
 
     fn next(&mut self) -> Option<Self::Item> {
         let order = match (self.first.peek(), self.second.peek()) {

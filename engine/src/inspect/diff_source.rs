@@ -18,7 +18,7 @@ use crate::entry::{Kind, Meta, c_name};
 use crate::error::RunError;
 use crate::fs::dir::Dir;
 use crate::fs::traverse::{Visitor, explore};
-use crate::inspect::diff::{Difference, DifferenceKind, Differences};
+use crate::inspect::difference::{Difference, DifferenceKind, Differences};
 use crate::inspect::renames::{MOST, TimedEntry, by_time};
 use crate::job::Job;
 use crate::monitor::Phase;
