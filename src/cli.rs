@@ -9,7 +9,7 @@ use crate::commands::generate::{completions, man, rsync_options};
 use crate::commands::internal::{own_hash, sync_file_system, try_hosts};
 use crate::commands::{
     adopt, daemon, diff, doctor, find, history, hold, list, prune, restore, run, serve, status,
-    verify,
+    verify, web,
 };
 use crate::exit::MEANINGS;
 use crate::term::print::say;
@@ -30,6 +30,8 @@ Examples:
       Bring a file back as it was
   backup_manager verify --rolling 30d --backups-dir /backups
       Read a part of all backups each day and compare it with the recorded hashes
+  backup_manager web --backups-dir /backups
+      Look at the snapshots with a browser, at http://127.0.0.1:8385/
   backup_manager adopt /snapshots --backups-dir /mnt/disk/backups
       Show which names the snapshots of rsnapshot or Back In Time get; rename with --yes
   backup_manager doctor --notify-test
@@ -64,6 +66,7 @@ enum Verb {
     Find(find::Args),
     Restore(restore::Args),
     Verify(verify::Args),
+    Web(web::Args),
     Prune(prune::Args),
     Hold(hold::HoldArgs),
     Release(hold::ReleaseArgs),
@@ -97,6 +100,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Cli { verb: Verb::Find(args) }) => find::run(args),
         Ok(Cli { verb: Verb::Restore(args) }) => restore::run(args),
         Ok(Cli { verb: Verb::Verify(args) }) => verify::run(args),
+        Ok(Cli { verb: Verb::Web(args) }) => web::run(args),
         Ok(Cli { verb: Verb::Prune(args) }) => prune::run(args),
         Ok(Cli { verb: Verb::Hold(args) }) => hold::hold(args),
         Ok(Cli { verb: Verb::Release(args) }) => hold::let_go(args),

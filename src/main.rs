@@ -12,9 +12,11 @@ pub(crate) mod hint;
 pub(crate) mod jobs;
 pub(crate) mod log;
 pub(crate) mod notify;
+pub(crate) mod page;
 pub(crate) mod schedule;
 pub(crate) mod secret;
 pub(crate) mod snapshots;
+pub(crate) mod state;
 pub(crate) mod term;
 pub(crate) mod ui;
 

@@ -18,7 +18,8 @@ use crate::term::print::fail;
 
 const EXAMPLES: &str = "\
 The daemon reads the crontab again when it changes. It passes SIGTERM on to the running commands, and ends after them. \
-Settings come from the environment and the config file; the commands of the crontab get both as well.
+Settings come from the environment and the config file; the commands of the crontab get both as well. With WEB_LISTEN it \
+serves the web page from a process of its own.
 
 Examples:
   docker run -d -e SRCS_TO_BACKUP=/host_fs/home -v ./config:/config \\
@@ -129,6 +130,9 @@ fn serve(
     checks::surroundings(config, &log);
     if config.jobs.iter().any(|job| job.remote.is_some()) {
         service.start_own(&["try-hosts".into()], "the try of the remote hosts");
+    }
+    if config.web.listen.is_some() {
+        service.serve_web();
     }
     service.run()
 }

@@ -10,12 +10,10 @@ use engine::Monitor;
 use engine::RunError;
 use engine::SnapshotName;
 use engine::Stop;
-use engine::entry::escape::shown;
 use engine::inspect::{Difference, DifferenceKind, Differences, diff};
 use engine::inspect::{DifferenceSink, against};
 use engine::repository::SourceRoots;
 use engine::{Event, Severity};
-use serde_json::json;
 
 use crate::args::flags::SettingFlags;
 use crate::args::load::inputs;
@@ -27,6 +25,7 @@ use crate::jobs::context;
 use crate::jobs::log_monitor::message;
 use crate::jobs::open_source::{Access, close, local, remote};
 use crate::jobs::signals::supervise;
+use crate::snapshots::objects;
 use crate::snapshots::open::{SelectedSnapshot, Where, open, pick, unlookable};
 use crate::snapshots::recorded_sources::{NoSources, recorded_job};
 use crate::term::colour::{Palette, Style};
@@ -186,19 +185,14 @@ struct Lines<'a> {
 
 impl Lines<'_> {
     fn line(self, difference: &Difference) -> String {
+        if self.json {
+            let object = objects::difference(difference, self.from, self.to);
+            return crate::term::harmless::json(&object, false) + "\n";
+        }
         let Difference { kind, path, from, folder, bytes: size } = difference;
         let roots = if *kind == DifferenceKind::Removed { self.from } else { self.to };
         let path = roots.source(path);
         let from = from.as_ref().map(|from| self.from.source(from));
-        if self.json {
-            let slash = if *folder { "/" } else { "" };
-            let path = format!("{}{slash}", shown(&path));
-            let from = from.map(|from| format!("{}{slash}", shown(&from)));
-            let line = json!({
-                "type": "difference", "difference": kind, "path": path, "from": from, "bytes": size,
-            });
-            return crate::term::harmless::json(&line, false) + "\n";
-        }
         let (word, style) = match kind {
             DifferenceKind::Added => ("added", Style::Good),
             DifferenceKind::Removed => ("removed", Style::Bad),
@@ -219,17 +213,11 @@ impl Lines<'_> {
         second: Option<&SnapshotName>,
         found: &Differences,
     ) -> String {
-        let second = second.map(ToString::to_string);
         if self.json {
-            let line = json!({
-                "type": "summary", "from": first.to_string(), "to": second,
-                "added": found.added, "removed": found.removed, "changed": found.changed,
-                "metadata": found.metadata, "renamed": found.renamed, "unchanged": found.unchanged,
-                "bytes_added": found.bytes_added, "bytes_removed": found.bytes_removed,
-                "renames_unsure": found.renames_unsure, "unread": found.unread.len() as u64 + found.unread_entries,
-            });
-            return crate::term::harmless::json(&line, false) + "\n";
+            let object = objects::totals(first, second, found);
+            return crate::term::harmless::json(&object, false) + "\n";
         }
+        let second = second.map(ToString::to_string);
         let mut rows = vec![
             ("from", first.to_string()),
             ("to", second.unwrap_or_else(|| "the source now".to_owned())),

@@ -1,16 +1,14 @@
 //! `find PATTERN`: shows which snapshots contain an entry.
 
 use engine::SnapshotName;
-use engine::entry::escape::shown;
 use engine::inspect::FoundEntry;
-use serde_json::json;
 
 use crate::args::flags::{Places, SettingFlags};
 use crate::exit::Exit;
+use crate::snapshots::objects;
 use crate::snapshots::open::{Series, Where, open, unlookable};
 use crate::snapshots::search::{nothing, search};
 use crate::term::colour::Style;
-use crate::term::harmless;
 use crate::term::out::Out;
 use crate::term::print::{fail, warn};
 use crate::term::shell;
@@ -67,7 +65,7 @@ pub(crate) fn run(args: Args) -> Exit {
         for (path, found) in &finds.found {
             number += 1;
             match args.json {
-                true => out.text(&object(series, path, found, &names)),
+                true => out.object(&objects::found(series, path, found, &names)),
                 false => out.prose(&line(series, path, found, &names, &out)),
             }
         }
@@ -101,16 +99,6 @@ fn line(
     );
     let path = out.palette.paint(Style::Head, &shell::path(path, found.folder));
     format!("{path}\n  in {in_all}: {}\n", spans.join(", "))
-}
-
-fn object(series: &Series, path: &[u8], found: &FoundEntry, names: &[&SnapshotName]) -> String {
-    let snapshots: Vec<String> =
-        found.snapshots.iter().map(|index| names[*index].to_string()).collect();
-    let object = json!({
-        "type": "found", "job": series.name, "path": shown(path), "folder": found.folder,
-        "snapshots": snapshots,
-    });
-    harmless::json(&object, false) + "\n"
 }
 
 /// Folds rising numbers into ranges of consecutive numbers.

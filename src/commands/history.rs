@@ -3,19 +3,18 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use chrono::{DateTime, Utc};
 use engine::LookError;
 use engine::SnapshotName;
-use engine::entry::escape::shown;
-use engine::entry::{Kind, Time};
+use engine::entry::Kind;
 use engine::inspect::NamePattern;
-use engine::inspect::{Span, VersionStart, renamed_from, versions};
+use engine::inspect::{Span, VersionStart};
 use engine::repository::SourceRoots;
-use serde_json::json;
 
 use crate::args::flags::{Places, SettingFlags};
 use crate::exit::Exit;
-use crate::snapshots::open::{Series, Where, on_source, open, unlookable};
+use crate::snapshots::objects;
+use crate::snapshots::open::{Series, Where, again, on_source, open, unlookable};
+use crate::snapshots::path_versions::{path_versions, restore, vanished};
 use crate::snapshots::search::{nothing, search};
 use crate::term::colour::Style;
 use crate::term::local_time;
@@ -54,7 +53,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Exit {
-    let given = again(&args);
+    let given = again(&args.place, &args.settings.given);
     let all = match open(args.place, args.settings.given, Vec::new()) {
         Ok(all) => all,
         Err(exit) => return exit,
@@ -76,19 +75,6 @@ pub(crate) fn run(args: Args) -> Exit {
         }
     }
     telling.out.finish(exit)
-}
-
-/// The given flags for the location of the snapshots, to repeat them in a command.
-fn again(args: &Args) -> String {
-    let mut flags = String::new();
-    for (key, value) in &args.settings.given {
-        let flag = crate::config::setting::get(*key).flag();
-        flags.push_str(&format!(" --{flag} {}", word(value.as_bytes())));
-    }
-    if let Some(config) = &args.place.config {
-        flags.push_str(&format!(" --config {}", word(config.as_os_str().as_bytes())));
-    }
-    flags
 }
 
 /// The number of paths of which versions were printed, and whether a folder could not be searched.
@@ -139,37 +125,11 @@ impl VersionPrinter {
         snapshots: &[(SnapshotName, SourceRoots)],
         path: &[u8],
     ) -> Result<bool, LookError> {
-        let inside: Vec<(SnapshotName, Vec<u8>)> =
-            snapshots.iter().map(|(name, roots)| (name.clone(), roots.inside(path))).collect();
-        let spans = versions(&series.catalog, &inside)?;
-        let name = |index: usize| &snapshots[index].0;
-        let restore = |span: &Span| {
-            let path = word(path);
-            format!("backup_manager restore {} {path} --to DIR{}", name(span.last), self.given)
-        };
-        let from = match spans.first() {
-            Some(span) if span.first > 0 => {
-                let (snapshot, inside) = &inside[span.first];
-                renamed_from(&series.catalog, snapshot, inside)?
-            }
-            _ => None,
-        };
-        let from = from.map(|(base, inside)| {
-            let roots = snapshots.iter().find(|(name, _)| *name == base).map(|(_, roots)| roots);
-            roots.map_or(inside.clone(), |roots| roots.source(&inside))
-        });
+        let found = path_versions(series, snapshots, path)?;
+        let spans = &found.spans;
         if self.json {
-            for (number, span) in spans.iter().enumerate() {
-                self.out.object(&json!({
-                    "type": "version", "job": series.name, "path": shown(path), "version": span.version,
-                    "event": span.beginning, "first": name(span.first).to_string(),
-                    "last": name(span.last).to_string(), "snapshots": span.last - span.first + 1,
-                    "kind": span.kind, "bytes": span.bytes, "entries": span.entries,
-                    "modified": time(span.mtime).map(|time| time.to_rfc3339()),
-                    "renamed_from": from.as_deref().filter(|_| number == 0).map(shown),
-                    "vanished_in": vanished(&spans, number, snapshots).map(ToString::to_string),
-                    "restore": restore(span),
-                }));
+            for number in 0..spans.len() {
+                self.out.object(&objects::version(series, snapshots, &found, number, &self.given));
             }
             return Ok(!spans.is_empty());
         }
@@ -178,11 +138,11 @@ impl VersionPrinter {
         }
         let folder = spans.last().is_some_and(|span| span.kind == Kind::Folder);
         let heading = self.out.palette.paint(Style::Head, &shell::path(path, folder));
-        let table = table(&spans, snapshots);
+        let table = table(spans, snapshots);
         self.out.text(&format!("{heading}\n"));
         self.out.table(&table);
-        if let Some(from) = from {
-            let from = word(&from);
+        if let Some(from) = &found.from {
+            let from = word(from);
             self.out.text(&format!(
                 "renamed: it was {from} before; its versions: backup_manager history {from}{}\n",
                 self.given
@@ -192,22 +152,12 @@ impl VersionPrinter {
         for span in spans.iter().rev() {
             if !shown_versions.contains(&span.version) {
                 shown_versions.push(span.version);
-                self.out.text(&format!("version {}: {}\n", span.version, restore(span)));
+                let restore = restore(&snapshots[span.last].0, path, &self.given);
+                self.out.text(&format!("version {}: {restore}\n", span.version));
             }
         }
         Ok(true)
     }
-}
-
-/// The first snapshot without the entry, if the entry is missing in the snapshot after a span.
-fn vanished<'a>(
-    spans: &[Span],
-    number: usize,
-    snapshots: &'a [(SnapshotName, SourceRoots)],
-) -> Option<&'a SnapshotName> {
-    let after = spans[number].last + 1;
-    let goes_on = spans.get(number + 1).is_some_and(|next| next.first == after);
-    snapshots.get(after).filter(|_| !goes_on).map(|(name, _)| name)
 }
 
 fn table(spans: &[Span], snapshots: &[(SnapshotName, SourceRoots)]) -> Table {
@@ -230,7 +180,7 @@ fn table(spans: &[Span], snapshots: &[(SnapshotName, SourceRoots)]) -> Table {
             VersionStart::Changed => (Style::Warn, "changed"),
             VersionStart::Returned => (Style::Warn, "returned"),
         };
-        let modified = time(span.mtime).map(local_time::second);
+        let modified = objects::time(span.mtime).map(local_time::second);
         table.row(vec![
             span.version.to_string().into(),
             Cell::new(style, event),
@@ -248,8 +198,4 @@ fn table(spans: &[Span], snapshots: &[(SnapshotName, SourceRoots)]) -> Table {
         }
     }
     table
-}
-
-fn time(time: Time) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp(time.secs, time.nanos)
 }

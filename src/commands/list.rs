@@ -1,21 +1,18 @@
 //! `list`: shows the snapshots, the size of each, and the space that only this snapshot uses.
 
-use std::collections::HashMap;
-
-use chrono::{Local, Utc};
-use engine::LookError;
 use engine::Report;
 use engine::Repository;
 use engine::SnapshotName;
-use engine::inspect::{Measured, Usage, measure};
+use engine::inspect::{Measured, Usage};
 use engine::repository::Standing;
 use engine::snapshot::SnapshotState;
-use serde_json::json;
 
 use crate::args::flags::{Places, SettingFlags};
 use crate::exit::Exit;
+use crate::snapshots::objects;
 use crate::snapshots::only_folder::{contents, no_snapshot};
 use crate::snapshots::open::{Series, Where, age, open, shown_folder, unlookable};
+use crate::snapshots::sizes::{by_folder, names, sizes};
 use crate::term::colour::Style;
 use crate::term::local_time;
 use crate::term::out::Out;
@@ -56,7 +53,7 @@ pub(crate) fn run(args: Args) -> Exit {
     };
     let mut exit = Exit::Done;
     let (mut out, mut shown) = (Out::new(), 0);
-    for (index, folder) in by_folder(&all).into_iter().enumerate() {
+    for (index, folder) in by_folder(all.iter()).into_iter().enumerate() {
         let measured = match args.no_sizes {
             true => None,
             false => match sizes(&folder) {
@@ -109,38 +106,6 @@ pub(crate) fn run(args: Args) -> Exit {
     out.finish(exit)
 }
 
-/// Groups the series by folder, so that data that they share is measured once.
-fn by_folder(all: &[Series]) -> Vec<Vec<&Series>> {
-    let mut folders: Vec<Vec<&Series>> = Vec::new();
-    let mut places: HashMap<&std::path::Path, usize> = HashMap::new();
-    for series in all {
-        let place = *places.entry(series.catalog.path()).or_insert_with(|| {
-            folders.push(Vec::new());
-            folders.len() - 1
-        });
-        folders[place].push(series);
-    }
-    folders
-}
-
-/// The complete and the incomplete snapshots by time, and those that are being removed.
-fn names(series: &Series) -> Vec<SnapshotName> {
-    let history = &series.history;
-    let mut names: Vec<SnapshotName> = [&history.complete, &history.incomplete, &history.deleting]
-        .into_iter()
-        .flatten()
-        .cloned()
-        .collect();
-    names.sort_by_key(|name| name.stamp);
-    names
-}
-
-fn sizes(folder: &[&Series]) -> Result<Measured, LookError> {
-    let groups: Vec<Vec<SnapshotName>> =
-        folder.iter().flat_map(|series| names(series)).map(|name| vec![name]).collect();
-    measure(&folder[0].catalog, &groups)
-}
-
 /// One snapshot of the list.
 struct Row<'a> {
     series: &'a Series,
@@ -157,51 +122,9 @@ impl<'a> Row<'a> {
         Self { series, name, usage, report, standing: catalog.standing(name) }
     }
 
-    fn state(&self) -> &'static str {
-        match self.name.state {
-            SnapshotState::Complete => "complete",
-            SnapshotState::Incomplete => "incomplete",
-            SnapshotState::Deleting => "deleting",
-        }
-    }
-
-    fn age_seconds(&self) -> i64 {
-        (Utc::now() - self.name.stamp.time()).num_seconds()
-    }
-
     fn object(&self) -> serde_json::Value {
-        let counts = self.report.as_ref().map(|report| &report.counts);
-        let usage = self.usage.as_ref();
-        json!({
-            "type": "snapshot",
-            "job": self.series.name,
-            "snapshot": self.name.to_string(),
-            "path": crate::config::mistake::shown_path(&self.series.catalog.path_of(self.name)),
-            "state": self.state(),
-            "time": self.name.stamp.time().to_rfc3339(),
-            "local_time": self.name.stamp.time().with_timezone(&Local).to_rfc3339(),
-            "age_seconds": self.age_seconds(),
-            "entries": usage.map(|usage| usage.entries).or(counts.map(|counts| counts.entries)),
-            "bytes": usage.map(|usage| usage.bytes).or(counts.map(|counts| counts.bytes)),
-            "disk_bytes": usage.map(|usage| usage.disk_bytes),
-            "alone_bytes": usage.map(|usage| usage.alone_bytes),
-            "shared_bytes": usage.map(|usage| usage.shared_bytes),
-            "host": self.report.as_ref().and_then(|report| report.host.clone()),
-            "sources": self.report.as_ref().map(|report| {
-                report.roots.iter().map(|root| root.path.as_str()).collect::<Vec<_>>()
-            }),
-            "base": self.report.as_ref().and_then(|report| report.base.clone()),
-            "new": counts.map(|counts| counts.new),
-            "changed": counts.map(|counts| counts.changed),
-            "metadata": counts.map(|counts| counts.metadata),
-            "renamed": counts.map(|counts| counts.renamed),
-            "deleted": counts.map(|counts| counts.deleted),
-            "problems": counts.map(|counts| counts.problems),
-            "carried_forward": counts.map(|counts| counts.carried_forward),
-            "held": self.standing.held,
-            "damaged": self.standing.damaged,
-            "has_report": self.report.is_some(),
-        })
+        let (usage, report) = (self.usage.as_ref(), self.report.as_ref());
+        objects::snapshot(self.series, self.name, usage, report, &self.standing)
     }
 
     fn cells(&self) -> Vec<Cell> {

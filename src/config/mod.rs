@@ -9,6 +9,7 @@ pub(crate) mod bounded;
 pub(crate) mod checks;
 pub(crate) mod example;
 pub(crate) mod exposed;
+pub(crate) mod find_setting;
 pub(crate) mod io_priority;
 pub(crate) mod layers;
 pub(crate) mod log_format;
@@ -71,11 +72,13 @@ pub(crate) fn load(inputs: &Inputs) -> Result<Config, Vec<Mistake>> {
         for remote in jobs.iter_mut().filter_map(|job| job.remote.as_mut()) {
             remote.known_hosts.clone_from(&known_hosts);
         }
+        let web = crate::config::resolve::web(layers, &inputs.current_dir);
         move |warnings, notes| Config {
             jobs,
             jobs_at_once,
             log_file,
             log_format,
+            web,
             known_hosts,
             warnings,
             notes,
@@ -102,7 +105,8 @@ pub(crate) fn load_for_reading(inputs: &Inputs) -> Result<SnapshotConfig, Vec<Mi
                 remote.known_hosts.clone_from(&known_hosts);
             }
         }
-        move |warnings, _| SnapshotConfig { places, warnings }
+        let web = crate::config::resolve::web(layers, &inputs.current_dir);
+        move |warnings, _| SnapshotConfig { places, web, warnings }
     })
 }
 
@@ -171,7 +175,7 @@ fn layers(inputs: &Inputs, mistakes: &mut Vec<Mistake>) -> Layers {
 pub(crate) fn flags(inputs: &Inputs, mistakes: &mut Vec<Mistake>) -> Layer {
     let mut layer = Layer::default();
     for (key, value) in &inputs.flags {
-        let setting = crate::config::setting::get(*key);
+        let setting = crate::config::find_setting::get(*key);
         let origin = SettingOrigin::flag(&setting.flag());
         let value =
             crate::config::layers::environment::without_quotes(setting, value, &origin, mistakes);

@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ::web::Listen;
 use chrono::TimeDelta;
 use engine::Prefix;
 use engine::snapshot::ChangeBrake;
@@ -13,7 +14,7 @@ use transport::remote::RemoteHelper;
 
 use crate::config::alert_channels::{AlertLevel, Security};
 use crate::config::checks::value::{GivenValue, Raw, give};
-use crate::config::checks::{alerts, backup, limits, value};
+use crate::config::checks::{alerts, backup, limits, value, web};
 use crate::config::io_priority::IoPriority;
 use crate::config::log_format::Format;
 use crate::config::mistake::{Mistake, SettingOrigin};
@@ -442,19 +443,38 @@ settings! {
         help: "End such a command after this time",
         default: Some("3600"),
     }
-}
-
-impl Layer {
-    /// The default values of the table.
-    pub(crate) fn defaults(mistakes: &mut Vec<Mistake>) -> Self {
-        let mut layer = Self::default();
-        for setting in SETTINGS {
-            if let Some(default) = setting.default {
-                let origin = SettingOrigin::default(setting.name);
-                layer.set(setting.key, &Raw::Text(default.into()), origin, mistakes);
-            }
-        }
-        layer
+    WebListen => web_listen: Listen = web::listen {
+        name: "WEB_LISTEN",
+        value: "ADDRESS",
+        help: "Serve the web page of the daemon here: ADDRESS:PORT, or unix:PATH of a socket for a reverse proxy",
+        example: r#""127.0.0.1:8385""#,
+        per_job: false,
+        flag: false,
+    }
+    WebUsersFile => web_users_file: PathBuf = web::users_file {
+        name: "WEB_USERS_FILE",
+        value: "FILE",
+        help: "Let only the users of this file see the web page (web --add-user writes it); any address but loopback and a socket needs it",
+        example: r#""/config/web_users""#,
+        per_job: false,
+        flag: false,
+    }
+    WebBasePath => web_base_path: String = web::base_path {
+        name: "WEB_BASE_PATH",
+        value: "PATH",
+        help: "A reverse proxy serves the web page under this path",
+        example: r#""/backups""#,
+        per_job: false,
+        flag: false,
+    }
+    WebHost => web_hosts: Vec<String> = web::hosts {
+        name: "WEB_HOST",
+        value: "NAMES",
+        help: "A reverse proxy serves the web page under these host names, comma separated",
+        example: r#"["backups.example.org"]"#,
+        takes: ValueTypes::List,
+        per_job: false,
+        flag: false,
     }
 }
 
@@ -473,21 +493,4 @@ impl Setting {
     pub(crate) fn file_variable(&self) -> String {
         format!("{}_FILE", self.name)
     }
-}
-
-/// The variables with secrets, or with paths of files that contain them. The user's commands and ssh do not
-/// receive these variables.
-pub(crate) fn secret_variables() -> impl Iterator<Item = String> {
-    let secret = SETTINGS.iter().filter(|setting| setting.secret);
-    secret.flat_map(|setting| [setting.name.to_owned(), setting.file_variable()])
-}
-
-/// The setting with this name, in upper or lower case.
-pub(crate) fn find(name: &str) -> Option<&'static Setting> {
-    SETTINGS.iter().find(|setting| setting.name.eq_ignore_ascii_case(name))
-}
-
-/// The setting with this key.
-pub(crate) fn get(key: Key) -> &'static Setting {
-    &SETTINGS[key as usize]
 }

@@ -5,8 +5,9 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use super::checks::value::Raw;
+use super::find_setting::get;
 use super::mistake::SettingOrigin;
-use super::setting::{Key, Layer, SETTINGS, get};
+use super::setting::{Key, Layer, SETTINGS};
 use super::{example, layers};
 
 #[test]

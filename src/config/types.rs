@@ -11,6 +11,7 @@ use engine::Prefix;
 use engine::Retention;
 use transport::remote::RemoteHelper;
 use transport::ssh::connect::address::Address;
+use web::Listen;
 
 use crate::config::alert_channels::{AlertLevel, Channels};
 use crate::config::bandwidth::Bandwidth;
@@ -57,12 +58,27 @@ pub(crate) struct Config {
     pub(crate) log_file: Option<PathBuf>,
     /// `LOG_FORMAT`.
     pub(crate) log_format: Format,
+    /// The web page.
+    pub(crate) web: WebSettings,
     /// `known_hosts` in the configuration folder, if it exists: host keys in addition to the user's own.
     pub(crate) known_hosts: Option<PathBuf>,
     /// Settings that look wrong but may be intended.
     pub(crate) warnings: Vec<String>,
     /// Which value is in force where environment and config file differ.
     pub(crate) notes: Vec<String>,
+}
+
+/// The settings of the web page.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct WebSettings {
+    /// `WEB_LISTEN`.
+    pub(crate) listen: Option<Listen>,
+    /// `WEB_USERS_FILE`.
+    pub(crate) users_file: Option<PathBuf>,
+    /// `WEB_BASE_PATH`.
+    pub(crate) base_path: String,
+    /// `WEB_HOST`.
+    pub(crate) hosts: Vec<String>,
 }
 
 /// A job with the settings that the engine does not use.
@@ -194,6 +210,8 @@ pub(crate) struct HealthLimits {
 pub(crate) struct SnapshotConfig {
     /// The locations of snapshots, in the order of the jobs.
     pub(crate) places: Vec<SnapshotPlace>,
+    /// The web page.
+    pub(crate) web: WebSettings,
     /// Settings that look wrong but may be intended.
     pub(crate) warnings: Vec<String>,
 }

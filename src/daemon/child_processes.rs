@@ -22,6 +22,8 @@ use crate::schedule::crontab::CronLine;
 pub(crate) enum Starter {
     /// The daemon itself.
     Daemon,
+    /// The daemon itself, to serve the web page for as long as it runs.
+    WebPage,
     /// The crontab line with this id.
     Line(u64),
 }
@@ -39,6 +41,7 @@ struct Started {
 /// How a process ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ExitedProcess {
+    pub(crate) starter: Starter,
     pub(crate) what: String,
     pub(crate) how: How,
     pub(crate) after: Duration,
@@ -111,7 +114,12 @@ impl Children {
             (None, None) => return None,
         };
         let started = self.started.remove(&pid.as_raw_nonzero().get())?;
-        Some(ExitedProcess { what: started.what, how, after: started.since.elapsed() })
+        Some(ExitedProcess {
+            starter: started.starter,
+            what: started.what,
+            how,
+            after: started.since.elapsed(),
+        })
     }
 
     /// Whether no started process, and no other process in its group, is left.

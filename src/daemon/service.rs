@@ -29,6 +29,8 @@ use crate::term::units::duration;
 const LOOK: Duration = Duration::from_secs(1);
 /// A start time that is noticed later than this counts as missed.
 const LATE: TimeDelta = TimeDelta::seconds(90);
+/// How long after its end the web page is started again.
+const WEB_AGAIN: Duration = Duration::from_secs(10);
 /// How long other processes of the container may take to end when the daemon ends.
 const OTHERS: Duration = Duration::from_secs(3);
 
@@ -42,6 +44,8 @@ pub(crate) struct Service {
     children: Children,
     /// Environment variables that the commands get in addition to the daemon's.
     surroundings: Vec<(&'static str, OsString)>,
+    /// When the web page is started; `None` while it runs, and without one.
+    web: Option<Instant>,
     signals: Receiver<i32>,
 }
 
@@ -74,18 +78,33 @@ impl Service {
             agenda: Agenda::default(),
             children: Children::default(),
             surroundings,
+            web: None,
             signals,
         })
     }
 
     /// Starts this program with the arguments `words` as a child process.
     pub(crate) fn start_own(&mut self, words: &[OsString], what: &str) {
+        self.start_as(Starter::Daemon, words, what);
+    }
+
+    /// Serves the web page from a process of its own, which is started again when it ends.
+    pub(crate) fn serve_web(&mut self) {
+        self.web = Some(Instant::now());
+    }
+
+    fn start_web(&mut self) {
+        if self.web.is_some_and(|at| at <= Instant::now()) {
+            self.web = None;
+            self.start_as(Starter::WebPage, &["web".into()], "the web page");
+        }
+    }
+
+    fn start_as(&mut self, starter: Starter, words: &[OsString], what: &str) {
         let mut command = Command::new("/proc/self/exe");
         command.args(words);
         command.envs(self.surroundings.iter().map(|(name, value)| (name, value)));
-        if let Err(error) =
-            self.children.start(Starter::Daemon, what.to_owned(), &mut command, None)
-        {
+        if let Err(error) = self.children.start(starter, what.to_owned(), &mut command, None) {
             self.log.warn(&format!("cannot start {what}: {error}"));
         }
     }
@@ -104,6 +123,7 @@ impl Service {
         }
         loop {
             self.reap();
+            self.start_web();
             for Due { id, time } in self.agenda.due(Utc::now()) {
                 self.say_if_late(id, time, Utc::now());
                 self.start(id);
@@ -184,7 +204,10 @@ impl Service {
     }
 
     fn reap(&mut self) {
-        for ExitedProcess { what, how, after } in self.children.reap() {
+        for ExitedProcess { starter, what, how, after } in self.children.reap() {
+            if starter == Starter::WebPage {
+                self.web = Some(Instant::now() + WEB_AGAIN);
+            }
             let after = duration(after.as_secs_f64());
             match how {
                 How::Code(0) => {}

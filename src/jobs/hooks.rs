@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use engine::Stop;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::config::setting::secret_variables;
+use crate::config::find_setting::secret_variables;
 use crate::log::JobLog;
 
 /// EX_TEMPFAIL of sysexits.h, "try again later".

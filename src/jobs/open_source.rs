@@ -20,10 +20,10 @@ use transport::local::LocalSource;
 use transport::remote::{NoHelper, RemoteHelper, RemoteSource};
 use transport::ssh::options::{Compression, LossReport, Options};
 
+use crate::config::find_setting::secret_variables;
 use crate::config::log_format::Format;
 use crate::config::rsync::parsed::RsyncOptions;
 use crate::config::rsync::remote_program::RemoteProgram;
-use crate::config::setting::secret_variables;
 use crate::config::types::{NamedJob, Remote};
 use crate::hint::helper::{READS, Started, next};
 use crate::hint::step::Step;

@@ -27,6 +27,7 @@ use crate::exit::Exit;
 use crate::hint;
 use crate::snapshots::only_folder::no_snapshot;
 use crate::term::print::{fail, warn};
+use crate::term::shell::word;
 use crate::term::units::duration;
 
 /// Where to look, as every such verb takes it.
@@ -100,8 +101,9 @@ pub(crate) fn open(
     let mut all = Vec::new();
     let folders: Vec<PathBuf> =
         reading.places.iter().map(|place| place.backups_dir.clone()).collect();
-    for place in reading.places {
-        of_place(place, &asked, &mut all).map_err(|error| unlookable(&error))?;
+    for mut place in reading.places {
+        let job = place.job.take().map(Arc::new);
+        of_place(&place, job.as_ref(), &asked, &mut all).map_err(|error| unlookable(&error))?;
     }
     let mut hidden: Vec<&Path> =
         all.iter().filter(|one| one.catalog.is_hidden()).map(|one| one.catalog.path()).collect();
@@ -121,13 +123,18 @@ pub(crate) fn open(
     Ok(all)
 }
 
-fn of_place(
-    place: SnapshotPlace,
+/// Adds the snapshots of `place`, of `job` if it is configured, to `all`. Of a folder without settings, those of
+/// the prefixes `asked`, or of every prefix if none is asked for.
+///
+/// # Errors
+/// The backups folder cannot be read.
+pub(crate) fn of_place(
+    place: &SnapshotPlace,
+    job: Option<&Arc<NamedJob>>,
     asked: &[String],
     all: &mut Vec<Series>,
 ) -> Result<(), LookError> {
     let catalog = Arc::new(Repository::open(&place.backups_dir)?);
-    let job = place.job.map(Arc::new);
     let series = |name: String, prefix: Prefix| {
         Ok(Series {
             name,
@@ -135,15 +142,15 @@ fn of_place(
             prefix,
             catalog: Arc::clone(&catalog),
             retention: place.retention.clone(),
-            job: job.clone(),
+            job: job.cloned(),
             answer_timeout: place.answer_timeout,
             sftp_channels: place.sftp_channels,
             helper: place.helper.clone(),
             known_hosts: place.known_hosts.clone(),
         })
     };
-    match place.prefix {
-        Some(prefix) => all.push(series(place.name, prefix)?),
+    match &place.prefix {
+        Some(prefix) => all.push(series(place.name.clone(), prefix.clone())?),
         None => {
             for prefix in catalog.prefixes()? {
                 let name = prefix.to_string();
@@ -154,6 +161,19 @@ fn of_place(
         }
     }
     Ok(())
+}
+
+/// The given flags for the location of the snapshots, to repeat them in a command.
+pub(crate) fn again(place: &Where, given: &[(Key, OsString)]) -> String {
+    let mut flags = String::new();
+    for (key, value) in given {
+        let flag = crate::config::find_setting::get(*key).flag();
+        flags.push_str(&format!(" --{flag} {}", word(value.as_bytes())));
+    }
+    if let Some(config) = &place.config {
+        flags.push_str(&format!(" --config {}", word(config.as_os_str().as_bytes())));
+    }
+    flags
 }
 
 /// Prints why the backups folder cannot be read.

@@ -18,6 +18,14 @@ pub(crate) fn second(time: DateTime<Utc>) -> String {
     shown(time, "%Y-%m-%d %H:%M:%S")
 }
 
+/// What the clocks here show at `time`.
+pub(crate) fn clock(time: DateTime<Utc>) -> NaiveDateTime {
+    match zone() {
+        Some(zone) => time.with_timezone(&zone).naive_local(),
+        None => time.with_timezone(&Local).naive_local(),
+    }
+}
+
 /// The local date: `2026-11-28`.
 pub(crate) fn date(time: DateTime<Utc>) -> String {
     match zone() {

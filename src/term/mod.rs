@@ -6,6 +6,7 @@ pub(crate) mod harmless;
 pub(crate) mod local_time;
 pub(crate) mod marks;
 pub(crate) mod out;
+pub(crate) mod password;
 pub(crate) mod print;
 pub(crate) mod shell;
 pub(crate) mod table;

@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The crates with layers, and the folders of their modules.
-const CRATES: [(&str, &str); 4] = [
+const CRATES: [(&str, &str); 5] = [
     ("engine", "engine/src"),
     ("transport", "transport/src"),
+    ("web", "web/src"),
     ("src", "src"),
     ("fixtures", "fixtures/src"),
 ];

@@ -5,3 +5,4 @@ pub(crate) mod backup;
 pub(crate) mod limits;
 pub(crate) mod list;
 pub(crate) mod value;
+pub(crate) mod web;

@@ -7,10 +7,11 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use crate::config::checks::value::{GivenValue, Raw};
+use crate::config::find_setting::find;
 use crate::config::mistake::{Mistake, SettingOrigin};
 use crate::config::names::nearest;
 use crate::config::rsync::object::Dict;
-use crate::config::setting::{Key, Layer, SETTINGS, Setting, ValueTypes, find};
+use crate::config::setting::{Key, Layer, SETTINGS, Setting, ValueTypes};
 
 /// Keys that are not settings.
 const NAME: &str = "NAME";

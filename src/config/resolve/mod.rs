@@ -15,6 +15,7 @@ pub(crate) mod snapshot_places;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use crate::config::checks::value::GivenValue;
 use crate::config::layers::{Layers, first};
 use crate::config::log_format::Format;
 use crate::config::mistake::Mistake;
@@ -22,7 +23,7 @@ use crate::config::resolve::between_jobs::{
     check_each_has_its_own, check_names, check_shared_sources,
 };
 use crate::config::resolve::draft::drafts;
-use crate::config::types::NamedJob;
+use crate::config::types::{NamedJob, WebSettings};
 
 /// The path and the format of the log.
 pub(crate) fn log(layers: &Layers, current_dir: &Path) -> (Option<PathBuf>, Format) {
@@ -39,6 +40,21 @@ pub(crate) fn jobs_at_once(layers: &Layers) -> NonZeroUsize {
     let given = first(&all, |layer| layer.jobs_at_once.as_ref()).and_then(|given| given.value);
     // A mistake in it is already reported.
     given.unwrap_or(NonZeroUsize::MIN)
+}
+
+/// The settings of the web page.
+pub(crate) fn web(layers: &Layers, current_dir: &Path) -> WebSettings {
+    let all = [&layers.flags, &layers.environment, &layers.file.top, &layers.defaults];
+    fn value<T: Clone>(given: Option<&GivenValue<T>>) -> Option<T> {
+        given.and_then(|given| given.value.clone())
+    }
+    let users_file = value(first(&all, |layer| layer.web_users_file.as_ref()));
+    WebSettings {
+        listen: value(first(&all, |layer| layer.web_listen.as_ref())),
+        users_file: users_file.map(|path| current_dir.join(path)),
+        base_path: value(first(&all, |layer| layer.web_base_path.as_ref())).unwrap_or_default(),
+        hosts: value(first(&all, |layer| layer.web_hosts.as_ref())).unwrap_or_default(),
+    }
 }
 
 /// The jobs called `names`, or all jobs if there are no names. They are checked one by one and together.

@@ -1,0 +1,4 @@
+//! Who may see the page: the users file, and who is logged in.
+
+pub(crate) mod sessions;
+pub(crate) mod users;

@@ -1,0 +1,4 @@
+//! Answers for programs: metrics and the verbs' JSON.
+
+pub(crate) mod api;
+pub(crate) mod metrics;
