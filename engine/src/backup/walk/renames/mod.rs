@@ -5,5 +5,6 @@
 pub(crate) mod deferred;
 pub(crate) mod found;
 pub(crate) mod gone_files;
+pub(crate) mod match_taken_up;
 pub(crate) mod matching;
 pub(crate) mod taken_up;
