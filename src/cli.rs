@@ -8,8 +8,8 @@ use crate::args::foreign::{hint, keep_own_hint};
 use crate::commands::generate::{completions, man, rsync_options};
 use crate::commands::internal::{own_hash, sync_file_system, try_hosts};
 use crate::commands::{
-    adopt, daemon, diff, doctor, find, history, hold, list, prune, restore, run, serve, status,
-    verify, web,
+    adopt, copy, daemon, diff, doctor, find, history, hold, list, prune, restore, run, serve,
+    status, verify, web,
 };
 use crate::exit::MEANINGS;
 use crate::term::print::say;
@@ -30,6 +30,8 @@ Examples:
       Bring a file back as it was
   backup_manager verify --rolling 30d --backups-dir /backups
       Read a part of all backups each day and compare it with the recorded hashes
+  backup_manager copy --to /mnt/second_disk/backups --backups-dir /backups
+      Have all snapshots a second time on another disk, with their links
   backup_manager web --backups-dir /backups
       Look at the snapshots with a browser, at http://127.0.0.1:8385/
   backup_manager adopt /snapshots --backups-dir /mnt/disk/backups
@@ -68,6 +70,7 @@ enum Verb {
     Verify(verify::Args),
     Web(web::Args),
     Prune(prune::Args),
+    Copy(copy::Args),
     Hold(hold::HoldArgs),
     Release(hold::ReleaseArgs),
     Adopt(adopt::Args),
@@ -102,6 +105,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Cli { verb: Verb::Verify(args) }) => verify::run(args),
         Ok(Cli { verb: Verb::Web(args) }) => web::run(args),
         Ok(Cli { verb: Verb::Prune(args) }) => prune::run(args),
+        Ok(Cli { verb: Verb::Copy(args) }) => copy::run(args),
         Ok(Cli { verb: Verb::Hold(args) }) => hold::hold(args),
         Ok(Cli { verb: Verb::Release(args) }) => hold::let_go(args),
         Ok(Cli { verb: Verb::Adopt(args) }) => adopt::run(args),

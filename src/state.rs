@@ -18,6 +18,7 @@ use crate::config::types::{HealthLimits, Inputs, NamedJob, SnapshotPlace};
 use crate::config::{bounded, config_dir, load};
 use crate::daemon::config_dir::CRONTAB;
 use crate::daemon::environment_zone;
+use crate::health::copies::{CopyStates, late};
 use crate::health::growth::{Forecast, REPORTS, forecast};
 use crate::health::mass_change::sentence;
 use crate::health::{complaints, due};
@@ -147,6 +148,7 @@ fn state(
         contains: None,
         crontab: None,
         forecast: Forecast::Unknown,
+        copies: CopyStates::of(of.dir, of.prefix),
     };
     match looked {
         Ok(look) => {
@@ -155,6 +157,12 @@ fn state(
             state.complaints.extend(job.and_then(|job| other_sources(job, &look)));
             let dir = of.dir.as_os_str().as_bytes();
             state.complaints.extend(look.frozen.as_ref().map(|freeze| sentence(freeze, dir)));
+            if let Some(job) = job {
+                let oldest = look.history.complete.first().map(|name| name.stamp.time());
+                let newest = look.history.base(now).map(|name| name.stamp.time());
+                let late = late(now, &job.copies, &state.copies, (oldest, newest));
+                state.complaints.extend(late.into_iter().map(|late| late.what));
+            }
             state.due = job
                 .map(|job| due(&look.history, job.job.minimum_time_guard, job.limits.hours, now));
             state.crontab = schedule.zip(state.due).and_then(|(schedule, due)| schedule.next(due));

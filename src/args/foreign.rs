@@ -186,10 +186,7 @@ const OPTIONS: &[ForeignOption] = &[
 /// Commands of other programs, and what does that here.
 const VERBS: &[(&[&str], &str)] = &[
     (
-        &[
-            "backup", "create", "snapshot", "sync", "start", "daily", "hourly", "weekly",
-            "monthly", "copy",
-        ],
+        &["backup", "create", "snapshot", "sync", "start", "daily", "hourly", "weekly", "monthly"],
         "run takes a snapshot",
     ),
     (

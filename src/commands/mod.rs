@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(crate) mod adopt;
+pub(crate) mod copy;
 pub(crate) mod daemon;
 pub(crate) mod diff;
 pub(crate) mod doctor;

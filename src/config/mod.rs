@@ -18,6 +18,7 @@ pub(crate) mod names;
 pub(crate) mod resolve;
 pub(crate) mod rsync;
 pub(crate) mod setting;
+pub(crate) mod setting_row;
 #[cfg(test)]
 mod setting_tests;
 #[cfg(test)]

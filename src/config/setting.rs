@@ -14,46 +14,17 @@ use transport::remote::RemoteHelper;
 
 use crate::config::alert_channels::{AlertLevel, Security};
 use crate::config::checks::value::{GivenValue, Raw, give};
-use crate::config::checks::{alerts, backup, limits, value, web};
+use crate::config::checks::{alerts, backup, copies, limits, value, web};
 use crate::config::io_priority::IoPriority;
 use crate::config::log_format::Format;
 use crate::config::mistake::{Mistake, SettingOrigin};
 use crate::config::rsync::Param;
+pub(crate) use crate::config::setting_row::{Setting, ValueTypes};
 use crate::schedule::timetable::Timetable;
 use crate::schedule::window::Window;
 use crate::secret::Secret;
 
-/// One setting.
-#[derive(Debug)]
-pub(crate) struct Setting {
-    pub(crate) key: Key,
-    /// Its name as an environment variable and in the config file.
-    pub(crate) name: &'static str,
-    /// The placeholder for its value in the help.
-    pub(crate) value: &'static str,
-    /// The help text, one line.
-    pub(crate) help: &'static str,
-    /// The value if no layer gives one.
-    pub(crate) default: Option<&'static str>,
-    /// A value in TOML for the example file; empty means the default.
-    pub(crate) example: &'static str,
-    /// Whether a `[[job]]` entry may set it.
-    pub(crate) per_job: bool,
-    /// The type that the config file accepts in addition to a text or a number.
-    pub(crate) takes: ValueTypes,
-    /// Whether the value is a secret or contains one. It is never shown and has no flag, because every user
-    /// of the machine can read command lines.
-    pub(crate) secret: bool,
-    /// Whether it has a flag. A secret never has one.
-    pub(crate) flag: bool,
-    /// Whether the value of its flag may begin with a hyphen.
-    pub(crate) hyphens: bool,
-    /// Whether quotes around the whole value may be meant: they belong to a command or to JSON, or there is
-    /// another check for them.
-    pub(crate) quotes: bool,
-}
-
-/// The values of a row that sets nothing else.
+/// A row that sets nothing else.
 const PLAIN: Setting = Setting {
     key: Key::SrcsToBackup,
     name: "",
@@ -68,14 +39,6 @@ const PLAIN: Setting = Setting {
     hyphens: false,
     quotes: false,
 };
-
-/// The types that a value in the config file may have in addition to text and number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ValueTypes {
-    Text,
-    List,
-    Table,
-}
 
 /// Generates from the rows: [`Key`], [`SETTINGS`], and [`Layer`] with a field for each setting.
 macro_rules! settings {
@@ -246,6 +209,62 @@ settings! {
         value: "COUNT",
         help: "Keep the newest snapshot of each of this many years",
         example: "3",
+    }
+    CopyTo => copy_to: Vec<PathBuf> = copies::folders {
+        name: "COPY_TO",
+        quotes: true,
+        value: "DIRS",
+        help: "Copy the snapshots into these folders too, comma separated, after each run and when their disks are there",
+        example: r#"["/mnt/second_disk/backups"]"#,
+        takes: ValueTypes::List,
+    }
+    CopyMaxBackups => copy_max_backups: NonZeroUsize = backup::snapshots {
+        name: "COPY_MAX_BACKUPS",
+        value: "COUNT",
+        help: "Keep this many snapshots in each copy; unset, and without COPY_KEEP_ settings: all that were copied",
+        example: "365",
+    }
+    CopyKeepLast => copy_keep_last: u32 = backup::periods {
+        name: "COPY_KEEP_LAST",
+        value: "COUNT",
+        help: "Keep this many of the newest in each copy; with any COPY_KEEP_ setting, the others are removed there",
+        example: "7",
+    }
+    CopyKeepHourly => copy_keep_hourly: u32 = backup::periods {
+        name: "COPY_KEEP_HOURLY",
+        value: "COUNT",
+        help: "Keep the newest snapshot of each of this many hours in each copy",
+        example: "24",
+    }
+    CopyKeepDaily => copy_keep_daily: u32 = backup::periods {
+        name: "COPY_KEEP_DAILY",
+        value: "COUNT",
+        help: "Keep the newest snapshot of each of this many days in each copy",
+        example: "30",
+    }
+    CopyKeepWeekly => copy_keep_weekly: u32 = backup::periods {
+        name: "COPY_KEEP_WEEKLY",
+        value: "COUNT",
+        help: "Keep the newest snapshot of each of this many weeks in each copy",
+        example: "8",
+    }
+    CopyKeepMonthly => copy_keep_monthly: u32 = backup::periods {
+        name: "COPY_KEEP_MONTHLY",
+        value: "COUNT",
+        help: "Keep the newest snapshot of each of this many months in each copy",
+        example: "24",
+    }
+    CopyKeepYearly => copy_keep_yearly: u32 = backup::periods {
+        name: "COPY_KEEP_YEARLY",
+        value: "COUNT",
+        help: "Keep the newest snapshot of each of this many years in each copy",
+        example: "10",
+    }
+    CopyMaxAgeH => copy_max_age: TimeDelta = backup::hours {
+        name: "COPY_MAX_AGE_H",
+        value: "HOURS",
+        help: "Report a job as unhealthy when the newest snapshot of a copy is older than this",
+        default: Some("192"),
     }
     MinimumTimeGuardH => minimum_time_guard: TimeDelta = backup::hours {
         name: "MINIMUM_TIME_GUARD_H",
@@ -475,22 +494,5 @@ settings! {
         takes: ValueTypes::List,
         per_job: false,
         flag: false,
-    }
-}
-
-impl Setting {
-    /// The flag, without the dashes.
-    pub(crate) fn flag(&self) -> String {
-        self.name.to_ascii_lowercase().replace('_', "-")
-    }
-
-    /// Whether it can be given on the command line.
-    pub(crate) fn has_flag(&self) -> bool {
-        self.flag && !self.secret
-    }
-
-    /// The name of the variable with the path of a file that contains the value.
-    pub(crate) fn file_variable(&self) -> String {
-        format!("{}_FILE", self.name)
     }
 }

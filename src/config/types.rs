@@ -95,6 +95,7 @@ pub(crate) struct NamedJob {
     /// The level and the channels of alerts.
     pub(crate) notify: (AlertLevel, Channels),
     pub(crate) hooks: Hooks,
+    pub(crate) copies: Copies,
     pub(crate) limits: RunLimits,
     /// The given rsync options that have no effect, each with the reason.
     pub(crate) without_effect: Vec<String>,
@@ -129,6 +130,8 @@ pub(crate) struct Reporting<'a> {
     pub(crate) alert: HealthLimits,
     pub(crate) notify: &'a (AlertLevel, Channels),
     pub(crate) hooks: &'a Hooks,
+    /// `COPY_TO` and its limits; `None` if they are not known.
+    pub(crate) copies: Option<&'a Copies>,
 }
 
 impl NamedJob {
@@ -140,6 +143,7 @@ impl NamedJob {
             alert: self.alert,
             notify: &self.notify,
             hooks: &self.hooks,
+            copies: Some(&self.copies),
         }
     }
 }
@@ -164,6 +168,7 @@ impl BrokenJob {
             alert: self.alert,
             notify: &self.notify,
             hooks: &self.hooks,
+            copies: None,
         }
     }
 }
@@ -190,6 +195,19 @@ pub(crate) struct Remote {
     pub(crate) without_effect_over_sftp: Vec<String>,
     /// The file with host keys in addition to the user's own, if there is one.
     pub(crate) known_hosts: Option<PathBuf>,
+}
+
+/// The further copies of a job's snapshots.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Copies {
+    /// `COPY_TO`.
+    pub(crate) to: Vec<PathBuf>,
+    /// `COPY_MAX_BACKUPS`, `COPY_KEEP_…`.
+    pub(crate) retention: Retention,
+    /// `COPY_MAX_AGE_H`.
+    pub(crate) max_age: TimeDelta,
+    /// `RENAME_DETECTION`.
+    pub(crate) rename_from: Option<u64>,
 }
 
 /// When a job counts as unhealthy.
@@ -225,6 +243,7 @@ pub(crate) struct SnapshotPlace {
     /// The prefix of the snapshots; `None` means all snapshots in the folder.
     pub(crate) prefix: Option<Prefix>,
     pub(crate) retention: Retention,
+    pub(crate) copies: Copies,
     /// When the snapshots count as unhealthy.
     pub(crate) alert: HealthLimits,
     /// `BACKUPS_MODE`.

@@ -1,6 +1,7 @@
 //! Decides whether a job is healthy, and why not, when it is due next, and when its disk will be full. Does
 //! no I/O.
 
+pub(crate) mod copies;
 pub(crate) mod growth;
 pub(crate) mod mass_change;
 

@@ -122,6 +122,7 @@ pub(crate) fn hint(error: &RunError) -> Option<Step> {
         RunError::Preparation { .. } => {
             "its output is above; nothing was touched, the next run starts it again"
         }
+        RunError::NotForCopies { .. } => "write another folder",
         RunError::SourceLost(_) => "the next run continues where this one stopped",
         _ => return None,
     }))

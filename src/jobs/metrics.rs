@@ -3,6 +3,7 @@
 //! Jobs may run in separate processes that do not communicate. So each job stores its numbers in
 //! `.backup_manager/metrics/PREFIX.json`, and each process writes the text for all jobs.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io;
 
@@ -12,6 +13,7 @@ use engine::repository::AppFiles;
 use serde::{Deserialize, Serialize};
 
 use crate::config::types::NamedJob;
+use crate::health::copies::CopyStates;
 use crate::health::overdue;
 
 /// The folder of the numbers, and the file with the text, in `.backup_manager/`.
@@ -49,6 +51,8 @@ struct Numbers {
     report: Option<[u64; 4]>,
     /// Free and total bytes.
     space: Option<(u64, u64)>,
+    /// When the newest snapshot of each copy was taken, by its folder. Seconds since 1970.
+    copies: BTreeMap<String, i64>,
 }
 
 /// Writes the numbers of `job` at the time `now`, and the text for all jobs. If `last` is `None`, the stored
@@ -113,6 +117,12 @@ fn numbers(
         report: report
             .map(|counts| [counts.entries, counts.bytes, counts.bytes_copied, counts.problems]),
         space: own.space(),
+        copies: CopyStates::load(own, prefix)
+            .0
+            .into_iter()
+            .filter(|(_, copy)| copy.newest.is_some())
+            .map(|(to, copy)| (to, copy.newest_time().timestamp()))
+            .collect(),
     })
 }
 
@@ -186,6 +196,17 @@ fn text(all: &[Numbers]) -> String {
             );
         }
     }
+    let copies = || all.iter().flat_map(|of| of.copies.iter().map(move |copy| (of, copy)));
+    if copies().next().is_some() {
+        let name = "backup_manager_copy_newest_snapshot_timestamp_seconds";
+        let _ = writeln!(text, "# HELP {name} When the newest snapshot of a copy was taken.");
+        let _ = writeln!(text, "# TYPE {name} gauge");
+        for (of, (to, time)) in copies() {
+            let [job, prefix, to] = [&of.job, &of.prefix, to].map(|value| label(value));
+            let _ =
+                writeln!(text, "{name}{{job=\"{job}\",prefix=\"{prefix}\",copy=\"{to}\"}} {time}");
+        }
+    }
     text
 }
 
@@ -206,6 +227,7 @@ mod tests {
             snapshots: 30,
             report: Some([1, 1 << 40, 3, 4]),
             space: Some((5, 6)),
+            copies: [("/mnt/b".to_owned(), 7)].into(),
             ..Numbers::default()
         };
         let new = Numbers { job: "new".to_owned(), prefix: "new".to_owned(), ..Numbers::default() };
@@ -217,10 +239,11 @@ mod tests {
             "backup_manager_last_run_duration_seconds{job=\"ho\\\"me\",prefix=\"home\"} 1.5",
             "backup_manager_last_run_timestamp_seconds{job=\"ho\\\"me\",prefix=\"home\"} 1700000000",
             "backup_manager_last_run_success{job=\"ho\\\"me\",prefix=\"home\"} 1",
+            "backup_manager_copy_newest_snapshot_timestamp_seconds{job=\"ho\\\"me\",prefix=\"home\",copy=\"/mnt/b\"} 7",
             "backup_manager_snapshot_bytes{job=\"ho\\\"me\",prefix=\"home\"} 1099511627776",
         ] {
             assert_eq!(text.lines().filter(|of| *of == line).count(), 1, "{line} in:\n{text}");
         }
-        assert!(!text.contains("newest_snapshot") && text.ends_with('\n'));
+        assert!(!text.contains("backup_manager_newest_snapshot") && text.ends_with('\n'));
     }
 }

@@ -1,6 +1,7 @@
 //! Runs the jobs, one after the other or several at the same time. The exit code is the worst of theirs.
 
 pub(crate) mod channels;
+pub(crate) mod copies;
 pub(crate) mod explain;
 pub(crate) mod hooks;
 pub(crate) mod lifecycle;
@@ -169,8 +170,18 @@ impl Work {
             Err(RunError::Stopped) if stop.asked() && !all.asked() => window_end(&log, job),
             Err(error) => failed(&log, job, error, stop),
         };
+        let is_over =
+            matches!(outcome, Ok(Outcome::Busy) | Err(RunError::PutOff { .. } | RunError::Stopped));
+        let copied = match is_over {
+            true => Exit::Done,
+            false => copies::after_run(job, self.format, self.part.is_none(), stop),
+        };
+        let copied = match copied {
+            Exit::Signal(_) if !all.asked() => window_end(&log, job),
+            exit => exit,
+        };
         lifecycle.after(&outcome, exit);
-        exit
+        exit.worse(copied)
     }
 
     /// Prints what a run would do. Returns `None` if the output is closed.

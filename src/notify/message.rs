@@ -17,7 +17,7 @@ const LONGEST_QUOTE: usize = 600;
 /// An alert in the form in which it is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Message {
-    /// `failed`, `stale`, `unread`, `damaged`, `mass_change`, `recovered`, `problems`, `completed`, or the event of a test
+    /// `failed`, `stale`, `unread`, `damaged`, `mass_change`, `late_copy`, `recovered`, `problems`, `completed`, or the event of a test
     /// or a ping.
     pub(crate) event: String,
     pub(crate) urgent: bool,
@@ -89,6 +89,12 @@ pub(crate) fn message(alert: &Alert, facts: &AfterRun, speaker: &MessageSender<'
                 true => format!("backup {job} removes no snapshots since a mass change"),
             },
             mass_change(facts, speaker),
+        ),
+        Alert::LateCopies => (
+            "late_copy",
+            true,
+            format!("backup {job} has a copy that is too old"),
+            late_copies(facts, speaker),
         ),
         Alert::Recovered { since } => (
             "recovered",
@@ -232,6 +238,15 @@ fn mass_change(facts: &AfterRun, speaker: &MessageSender<'_>) -> Vec<Row> {
     rows
 }
 
+fn late_copies(facts: &AfterRun, speaker: &MessageSender<'_>) -> Vec<Row> {
+    let copies = facts.late_copies.iter().enumerate();
+    let label = |at: usize| if at == 0 { "What" } else { "" };
+    let mut rows: Vec<Row> = copies.map(|(at, late)| (label(at), quote(&late.what))).collect();
+    let command = speaker.command;
+    rows.push(("To do", format!("connect the disk of the copy and mount it; the next run brings it up to date, or at once: backup_manager copy --job{command}")));
+    rows
+}
+
 /// The snapshots that a restore could use.
 fn safe(facts: &AfterRun, speaker: &MessageSender<'_>) -> String {
     let dir = speaker.backups_dir;
@@ -300,6 +315,7 @@ mod tests {
             damaged: Vec::new(),
             unread_since: None,
             frozen: None,
+            late_copies: Vec::new(),
             seen: true,
         }
     }

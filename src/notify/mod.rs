@@ -21,6 +21,7 @@ use engine::repository::AppFiles;
 use crate::config::alert_channels::Channels;
 use crate::config::mistake::shown_path;
 use crate::config::types::{NamedJob, Reporting};
+use crate::health::copies::{CopyStates, late};
 use crate::health::unread_since;
 use crate::log::{JobLog, tail};
 use crate::notify::decide::{AfterRun, AlertRules, Newest, RunEnd, decide};
@@ -185,6 +186,7 @@ fn facts(
         damaged: Vec::new(),
         unread_since: None,
         frozen: None,
+        late_copies: Vec::new(),
         seen: false,
     };
     let (Some(own), Ok(catalog)) = (own, Repository::open(dir)) else { return facts };
@@ -192,6 +194,11 @@ fn facts(
     facts.failures = own.status(prefix).map_or(0, |status| status.failures_in_a_row);
     let damaged = |name: &&SnapshotName| catalog.standing(name).damaged;
     facts.damaged = history.complete.iter().filter(damaged).map(ToString::to_string).collect();
+    if let Some(copies) = job.copies {
+        let oldest = history.complete.first().map(|name| name.stamp.time());
+        let newest = history.base(now).map(|name| name.stamp.time());
+        facts.late_copies = late(now, copies, &CopyStates::load(own, prefix), (oldest, newest));
+    }
     let of = |name: &SnapshotName| Newest { name: name.to_string(), time: name.stamp.time() };
     facts.newest = history.base(now).map(of);
     let mut sound = history;

@@ -22,7 +22,7 @@ use crate::args::load::{configured, inputs};
 use crate::config::load_for_reading;
 use crate::config::mistake::shown_path;
 use crate::config::setting::Key;
-use crate::config::types::{NamedJob, SnapshotPlace};
+use crate::config::types::{Copies, NamedJob, SnapshotPlace};
 use crate::exit::Exit;
 use crate::hint;
 use crate::snapshots::only_folder::no_snapshot;
@@ -49,6 +49,7 @@ pub(crate) struct Series {
     pub(crate) catalog: Arc<Repository>,
     pub(crate) history: History,
     pub(crate) retention: Retention,
+    pub(crate) copies: Copies,
     /// The job, if the sources are configured.
     pub(crate) job: Option<Arc<NamedJob>>,
     /// The time limit for an answer of a remote host.
@@ -142,6 +143,7 @@ pub(crate) fn of_place(
             prefix,
             catalog: Arc::clone(&catalog),
             retention: place.retention.clone(),
+            copies: place.copies.clone(),
             job: job.cloned(),
             answer_timeout: place.answer_timeout,
             sftp_channels: place.sftp_channels,

@@ -8,6 +8,7 @@ use engine::repository::RootDropped;
 use engine::repository::not_after;
 use serde_json::{Value, json};
 
+use crate::health::copies::{CopyState, CopyStates};
 use crate::health::growth::Forecast;
 use crate::health::{failures, killed, newest, unread_since};
 use crate::term::colour::{Palette, Style};
@@ -35,6 +36,8 @@ pub(crate) struct JobState {
     pub(crate) forecast: Forecast,
     /// The mode of the backups folder, if all users may enter it and BACKUPS_MODE does not allow that.
     pub(crate) open_mode: Option<u32>,
+    /// The further copies of the snapshots.
+    pub(crate) copies: CopyStates,
 }
 
 impl JobState {
@@ -99,6 +102,7 @@ impl JobState {
         rows.push(("last run", last_run(look)));
         rows.extend(line_of(look).map(|line| ("line", line)));
         rows.push(("last verify", last_verify(look)));
+        rows.extend(self.copies.0.iter().map(|(to, copy)| ("copy", self.copy(to, copy))));
         rows.extend(self.next().map(|next| ("next", next)));
         if let Some(space) = look.space {
             let (free, total) = (bytes(space.free_bytes), bytes(space.total_bytes));
@@ -151,6 +155,15 @@ impl JobState {
             "{entries}{carried}; .backup_manager/reports/{}.json lists them",
             report.snapshot
         ))
+    }
+
+    fn copy(&self, to: &str, copy: &CopyState) -> String {
+        let newest = match &copy.newest {
+            Some(newest) => format!("{newest}, {} old", shown(self.now - copy.newest_time())),
+            None => "no snapshot yet".to_owned(),
+        };
+        let reason = copy.reason.as_ref().map(|reason| format!("; {reason}"));
+        format!("{to}: {newest}{}", reason.unwrap_or_default())
     }
 
     fn next(&self) -> Option<String> {
@@ -242,6 +255,7 @@ impl JobState {
             "bytes_per_day": per_day,
             "disk_full": full,
             "open_to_others": self.open_mode.is_some(),
+            "copies": self.copies,
         })
     }
 }
@@ -352,6 +366,7 @@ mod tests {
             crontab: Some(now + TimeDelta::hours(2)),
             forecast: Forecast::Full { when: now + TimeDelta::days(10), bytes_per_day: 2048.0 },
             open_mode: None,
+            copies: CopyStates::default(),
         }
     }
 

@@ -16,6 +16,15 @@ use crate::repository::records::report_file::report_file;
 use crate::repository::store::Store;
 use crate::snapshot::name::SnapshotName;
 
+/// When a run began, read the source first, and ended.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct RunTimes {
+    started: String,
+    finished: String,
+    #[serde(default)]
+    read_since: serde_json::Value,
+}
+
 /// What is stored beside a snapshot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -52,15 +61,9 @@ impl Beside {
         }
     }
 
-    /// When the run that completed the snapshot began and ended. It distinguishes two snapshots with the same name.
-    pub(crate) fn identity(&self) -> Option<(String, String)> {
-        #[derive(Deserialize)]
-        struct Times {
-            started: String,
-            finished: String,
-        }
-        let times: Times = serde_json::from_slice(self.report.as_ref()?).ok()?;
-        Some((times.started, times.finished))
+    /// When the run that completed the snapshot began, read the source and ended. It distinguishes two snapshots with the same name.
+    pub(crate) fn identity(&self) -> Option<RunTimes> {
+        serde_json::from_slice(self.report.as_ref()?).ok()
     }
 }
 

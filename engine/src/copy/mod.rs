@@ -143,17 +143,38 @@ pub fn copy<St: SnapshotStore>(
     }
     choose::check(job, store, &repository, &history, &offered)?;
     removal::remove_leftovers(&repository, &history, context)?;
-    let steps = choose::steps(job, &repository, &history, &offered);
-    let next = steps.first().map(|step| step.name.stamp);
-    removal::copies::remove_unfinished(&repository, &mut history, next, context)?;
-    let mut copied = Vec::new();
-    for step in &steps {
-        copied.push(one::copy_one(job, store, (&repository, &lock), step, context)?);
+    let mut copied: Vec<CopiedSnapshot> = Vec::new();
+    let mut offered = offered;
+    loop {
+        let done = |name: &SnapshotName| copied.iter().any(|one| one.name == *name);
+        let steps = choose::steps(job, &repository, &history, &offered);
+        let step = steps.into_iter().find(|step| !done(&step.name));
+        let next = step.as_ref().map(|step| step.name.stamp);
+        removal::copies::remove_unfinished(&repository, &mut history, next, context)?;
+        let Some(step) = step else { break };
+        let is_first = copied.is_empty();
+        let place = (&repository, &lock);
+        let result = one::copy_one(job, store, place, (&step, is_first), context);
+        offered = store.snapshots(&job.prefix)?;
+        match result {
+            Ok(one) => copied.push(one),
+            // A run has removed the snapshot, or the one before it, meanwhile.
+            Err(_) if !is_there(&offered, &step) && !context.stop.asked() => {}
+            Err(error) => return Err(error),
+        }
         history = repository.history(&job.prefix)?;
         retain::retain(job, &repository, &history, &step.name, context)?;
     }
     let newest = history.complete.last().cloned();
     Ok(CopyOutcome::Done { copied, newest })
+}
+
+/// Whether the snapshots that a step reads are still there.
+fn is_there(offered: &[SnapshotName], step: &CopyStep) -> bool {
+    [Some(&step.name), step.common.as_ref()]
+        .into_iter()
+        .flatten()
+        .all(|name| offered.contains(name))
 }
 
 /// The snapshots that [`copy`] would copy, oldest first. Creates nothing.

@@ -20,7 +20,7 @@ use crate::monitor::event::{Event, Instead};
 use crate::monitor::{Monitor, Phase};
 use crate::repository::lock::Lock;
 use crate::repository::records::copied::{self, CopyMark};
-use crate::repository::records::damage::DamageMarks;
+use crate::repository::records::damage::{DamageMarks, LACKED};
 use crate::repository::records::progress::Tracker;
 use crate::repository::records::report_file::Recorder;
 use crate::repository::{Repository, removal, snapshot_links};
@@ -33,7 +33,7 @@ use crate::threads::lock::lock;
 /// The most files that are named in the marks of a copy that lacks them.
 const MARKS: usize = 10_000;
 
-/// Copies the snapshot of `step`.
+/// Copies the snapshot of `step`. With `is_first`, it also reports what the destination is.
 ///
 /// # Errors
 /// When it could not be completed. The next copy continues it.
@@ -41,7 +41,7 @@ pub(crate) fn copy_one<St: SnapshotStore>(
     job: &CopyJob,
     store: &St,
     (repository, lock_of_prefix): (&Repository, &Lock),
-    step: &CopyStep,
+    (step, is_first): (&CopyStep, bool),
     context: &Context,
 ) -> Result<CopiedSnapshot, RunError> {
     let history = repository.history(&job.prefix)?;
@@ -53,7 +53,7 @@ pub(crate) fn copy_one<St: SnapshotStore>(
     // Before the incomplete snapshot exists, so that no run takes it for one of its own.
     let mark = CopyMark::new(store.name(), rfc3339(began));
     copied::store(repository, &step.name, &mark).map_err(broken)?;
-    let lacking = Arc::new(Lacking::new(Arc::clone(&context.monitor)));
+    let lacking = Arc::new(Lacking::new(Arc::clone(&context.monitor), is_first));
     let monitor = Arc::clone(&lacking) as Arc<dyn Monitor>;
     let progress = Arc::clone(&context.progress);
     let tracker = Tracker::new(repository, &job.prefix, progress, context.now);
@@ -182,23 +182,28 @@ fn as_run(job: &CopyJob) -> Result<Job, RunError> {
 /// Collects the files that the copy lacks, from the events about them.
 struct Lacking {
     next: Arc<dyn Monitor>,
+    /// Whether the destination is described. It is the same for all snapshots.
+    describes: bool,
     marks: Mutex<DamageMarks>,
 }
 
 impl Lacking {
-    fn new(next: Arc<dyn Monitor>) -> Self {
-        Self { next, marks: Mutex::default() }
+    fn new(next: Arc<dyn Monitor>, describes: bool) -> Self {
+        Self { next, describes, marks: Mutex::default() }
     }
 }
 
 impl Monitor for Lacking {
     fn event(&self, event: &Event) {
+        if !self.describes && matches!(event, Event::Destination { .. } | Event::Limited { .. }) {
+            return;
+        }
         if let Event::Problem(problem) = event
             && problem.instead == Instead::NotCopied
         {
             let mut marks = lock(&self.marks);
             if marks.len() < MARKS {
-                let what = format!("it is not in this copy: {}", problem.what);
+                let what = format!("{LACKED}: {}", problem.what);
                 marks.insert(beside::inside(&problem.path), what);
             }
         }

@@ -27,7 +27,7 @@ use crate::monitor::Phase;
 use crate::monitor::context::Context;
 use crate::repository::Repository;
 use crate::repository::folder_name;
-use crate::repository::records::damage::DamageMarks;
+use crate::repository::records::damage::{self, DamageMarks};
 use crate::repository::records::last_check;
 use crate::repository::records::last_check::LastCheck;
 use crate::repository::store::Store;
@@ -154,16 +154,16 @@ fn note(
         marks.entry(name.to_string()).or_default().insert(path, flaw.to_string());
     }
     for name in all {
-        let before = crate::repository::records::damage::load(repository, name);
+        let before = damage::load(repository, name);
         let mut now_found = marks.remove(&name.to_string()).unwrap_or_default();
-        if !whole.contains(name) {
-            for (path, what) in &before {
+        for (path, what) in &before {
+            // The check does not see a file that a copy lacks.
+            if !whole.contains(name) || damage::is_lacked(repository, name, path, what) {
                 now_found.entry(path.clone()).or_insert_with(|| what.clone());
             }
         }
         if now_found != before
-            && let Err(error) =
-                crate::repository::records::damage::store(repository, name, &now_found, now)
+            && let Err(error) = damage::store(repository, name, &now_found, now)
         {
             let what = format!("cannot store the damage marks of {name} for the next run: {error}");
             found.aside.push(what);

@@ -2,6 +2,7 @@
 
 pub(crate) mod alerts;
 pub(crate) mod backup;
+pub(crate) mod copies;
 pub(crate) mod limits;
 pub(crate) mod list;
 pub(crate) mod value;

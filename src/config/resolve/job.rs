@@ -124,6 +124,7 @@ impl Draft<'_> {
             prune_empty: wanted.prune_empty,
         };
         let alert = self.alert()?;
+        let copies = self.copies(current_dir, mistakes)?;
         let (mut without_effect, over_sftp) = self.without_effect(remote.is_some());
         without_effect.extend(remote.as_ref().and_then(|remote| unused_program(remote, &wanted)));
         match &mut remote {
@@ -138,6 +139,7 @@ impl Draft<'_> {
             alert,
             notify: notify?,
             hooks: alerts::hooks(&self.layers)?,
+            copies,
             limits: self.limits(&wanted),
             wanted,
             without_effect,

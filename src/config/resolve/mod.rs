@@ -4,6 +4,7 @@
 pub(crate) mod alerts;
 pub(crate) mod between_jobs;
 pub(crate) mod broken;
+pub(crate) mod copies;
 pub(crate) mod draft;
 pub(crate) mod filters;
 pub(crate) mod image_root;

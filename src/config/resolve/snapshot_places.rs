@@ -50,6 +50,7 @@ fn place(
     let prefix = if lone && !says_prefix(draft) { None } else { Some(said?) };
     let backups_dir = draft.backups_dir(current_dir)?;
     let retention = draft.retention()?;
+    let copies = draft.copies(current_dir, mistakes)?;
     let alert = draft.alert()?;
     let backups_mode = draft.value(|layer| layer.backups_mode.as_ref());
     let answer_timeout = draft.answer_timeout();
@@ -60,6 +61,7 @@ fn place(
         backups_dir,
         prefix,
         retention,
+        copies,
         alert,
         backups_mode,
         job,

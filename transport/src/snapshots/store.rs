@@ -60,15 +60,14 @@ impl SnapshotStore for LocalStore {
         let there = path.ancestors().find_map(|above| above.canonicalize().ok());
         let here = self.repository.path().canonicalize().ok();
         let (Some(there), Some(here)) = (there, here) else { return false };
-        let (in_there, in_here) = (ids(&there), ids(&here));
         let is_new = !path.exists();
-        in_there.iter().any(|id| in_here.first() == Some(id))
-            || !is_new && in_here.iter().any(|id| in_there.first() == Some(id))
+        lies_in(&there, &here) || !is_new && lies_in(&here, &there)
     }
 }
 
-/// The inodes of a folder and of those above it.
-fn ids(path: &Path) -> Vec<FileId> {
+/// Whether `inner` is the folder `outer`, or one below it.
+fn lies_in(inner: &Path, outer: &Path) -> bool {
     let id = |path: &Path| Dir::at(path).and_then(|dir| dir.meta()).ok()?.id;
-    path.ancestors().filter_map(id).collect()
+    let outer: Option<FileId> = id(outer);
+    outer.is_some() && inner.ancestors().any(|above| id(above) == outer)
 }

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::entry::c_name;
 use crate::entry::escape::{shown, unshown};
+use crate::entry::tree_path::place_of;
 use crate::fs::small_file::{read_if_any, write_whole};
+use crate::fs::traverse::open_if_here;
 use crate::repository::backups_folder::Repository;
 use crate::repository::records::note;
 use crate::repository::store::Store;
@@ -16,6 +18,9 @@ use crate::snapshot::name::SnapshotName;
 
 /// The format number of these files.
 const VERSION: u32 = 1;
+
+/// The beginning of the description of a file that a copy lacks.
+pub(crate) const LACKED: &str = "it is not in this copy";
 
 /// The damage of one snapshot: a description of each problem, by path inside the snapshot.
 pub(crate) type DamageMarks = BTreeMap<Vec<u8>, String>;
@@ -73,6 +78,19 @@ pub(crate) fn damage(repository: &Repository, snapshot: &SnapshotName) -> Damage
         }
         Err(error) => DamageRecord { unknown: Some(error.to_string()), ..DamageRecord::default() },
     }
+}
+
+/// Whether a mark says that a copy lacks the file at `path`, and that is still so.
+pub(crate) fn is_lacked(
+    repository: &Repository,
+    snapshot: &SnapshotName,
+    path: &[u8],
+    what: &str,
+) -> bool {
+    let place = place_of(path);
+    let parent = || open_if_here(&repository.open_top(snapshot).ok()?, place.parent()?).ok();
+    what.starts_with(LACKED)
+        && parent().is_none_or(|dir| matches!(dir.find(place.name()), Ok(None)))
 }
 
 /// Stores `marks`, found at `now`, and replaces the previous record.
