@@ -10,14 +10,14 @@ use std::process::Command;
 
 use fixtures::bulk::rewrite_pages;
 use fixtures::fingerprint::{Fingerprint, assert_untouched};
-use fixtures::history::hours_ago;
+use fixtures::history::{History, hours_ago};
 use fixtures::judge::Judge;
 use fixtures::loop_fs::LoopFs;
 use fixtures::mutate::mutate;
 use fixtures::need;
 use fixtures::random_tree::{Spec, random_tree};
 use fixtures::run::Run;
-use fixtures::stage::Stage;
+use fixtures::stage::{PREFIX, Stage};
 use fixtures::strace::{Moment, moments, tracing};
 use fixtures::tree::Tree;
 
@@ -98,6 +98,28 @@ const RESTORE: Victim = Victim {
     wrong: |stage| {
         Judge::strict().differences(&stage.beside("original"), &stage.beside("back/source"))
     },
+};
+
+/// Copies the history, whose last snapshot has changes, into another folder.
+const COPY: Victim = Victim {
+    name: "copy",
+    prepare: |stage| {
+        remove(&stage.beside("copy"));
+        run(stage).expect(0);
+    },
+    command: |stage| stage.look("copy").arg("--to").arg(stage.beside("copy")),
+    place: |stage| stage.beside("copy"),
+    wrong: |stage| {
+        let copies = History::new(&stage.beside("copy"), PREFIX);
+        let (snapshots, copied) = (stage.history().complete(), copies.complete());
+        let left = copies.incomplete().len() + copies.deleting().len();
+        if copied.len() != snapshots.len() || left > 0 {
+            return vec![format!("{copied:?} and {left} leftovers of {snapshots:?}")];
+        }
+        let pairs = snapshots.iter().zip(&copied);
+        pairs.flat_map(|(from, to)| Judge::strict().differences(from, to)).collect()
+    },
+    ..RUN
 };
 
 fn run(stage: &Stage) -> Run {
@@ -277,4 +299,9 @@ fn a_prune_survives_kills_before_its_changes() {
 #[test]
 fn a_restore_survives_kills_before_its_changes() {
     survives_kills(&RESTORE);
+}
+
+#[test]
+fn a_copy_survives_kills_before_its_changes() {
+    survives_fewer_kills(&COPY);
 }

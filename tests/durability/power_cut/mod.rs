@@ -4,6 +4,7 @@
 //! disk after a cut is checked: unflushed writes dropped, reordered or torn.
 
 mod checkpoint;
+mod copies;
 mod recording;
 mod state;
 
@@ -124,4 +125,14 @@ fn on_xfs_what_a_checkpoint_covers_is_not_copied_again() {
 #[test]
 fn on_btrfs_what_a_checkpoint_covers_is_not_copied_again() {
     need!(checkpoint::cost("btrfs"));
+}
+
+#[test]
+fn on_ext4_no_snapshot_of_a_copy_is_wrong() {
+    need!(copies::prove("ext4"));
+}
+
+#[test]
+fn on_xfs_no_snapshot_of_a_copy_is_wrong() {
+    need!(copies::prove("xfs"));
 }

@@ -141,7 +141,7 @@ pub(crate) fn record(kind: &str, acts: &[Act], rules: &[&str]) -> Result<Recordi
 }
 
 /// Runs `work` while another process repeatedly syncs its own file on the same file system.
-fn with_neighbour(top: &Path, work: impl FnOnce()) {
+pub(crate) fn with_neighbour(top: &Path, work: impl FnOnce()) {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
