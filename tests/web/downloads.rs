@@ -68,7 +68,7 @@ fn sample() -> Tree {
 #[test]
 fn a_folder_as_tar_is_the_folder() {
     let stage = Stage::with(BIN, &sample());
-    stage.take();
+    stage.run().rsync(&["-X"]).expect(0);
     let site = Site::of(&stage);
     let tar = site.page(&format!("/tar/my_backup{}", path_of(&stage)));
     assert_eq!(tar.header("content-type"), "application/x-tar");

@@ -67,7 +67,7 @@ pub(crate) fn exchange(mut stream: impl Read + Write, request: &[u8]) -> Answer 
 fn is_complete(bytes: &[u8], no_body: bool) -> bool {
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return false };
     let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
     let length: Option<usize> = length.and_then(|length| length.trim().parse().ok());
     no_body || length.is_some_and(|length| bytes.len() >= end + 4 + length)
 }
@@ -98,8 +98,8 @@ fn parse(bytes: &[u8], no_body: bool) -> Answer {
     let status =
         lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok());
     let headers: Vec<(String, String)> = lines
-        .filter_map(|line| line.split_once(": "))
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
     let rest = bytes.get(end + 4..).unwrap_or_default();
     let header = |name: &str| {
