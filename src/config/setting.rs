@@ -19,10 +19,14 @@ use crate::config::io_priority::IoPriority;
 use crate::config::log_format::Format;
 use crate::config::mistake::{Mistake, SettingOrigin};
 use crate::config::rsync::Param;
-pub(crate) use crate::config::setting_row::{Setting, ValueTypes};
+use crate::config::setting_row::SettingRow;
+pub(crate) use crate::config::setting_row::ValueTypes;
 use crate::schedule::timetable::Timetable;
 use crate::schedule::window::Window;
 use crate::secret::Secret;
+
+/// One setting.
+pub(crate) type Setting = SettingRow<Key>;
 
 /// A row that sets nothing else.
 const PLAIN: Setting = Setting {

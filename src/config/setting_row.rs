@@ -1,10 +1,8 @@
 //! A row of the table of settings.
 
-use crate::config::setting::Key;
-
-/// One setting.
+/// One setting, which `Key` names.
 #[derive(Debug)]
-pub(crate) struct Setting {
+pub(crate) struct SettingRow<Key> {
     pub(crate) key: Key,
     /// Its name as an environment variable and in the config file.
     pub(crate) name: &'static str,
@@ -40,7 +38,7 @@ pub(crate) enum ValueTypes {
     Table,
 }
 
-impl Setting {
+impl<Key> SettingRow<Key> {
     /// The flag, without dashes.
     pub(crate) fn flag(&self) -> String {
         self.name.to_ascii_lowercase().replace('_', "-")

@@ -84,6 +84,14 @@ pub(crate) fn message(event: &Event) -> String {
     }
 }
 
+/// The fields of a log line.
+pub(crate) fn event(fields: Value) -> Option<Map<String, Value>> {
+    match fields {
+        Value::Object(fields) => Some(fields),
+        _ => None,
+    }
+}
+
 /// The fields of a value that serializes as an object.
 pub(crate) fn fields(value: &impl Serialize) -> Option<Map<String, Value>> {
     match serde_json::to_value(value) {

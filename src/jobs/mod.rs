@@ -4,6 +4,7 @@ pub(crate) mod channels;
 pub(crate) mod copies;
 pub(crate) mod explain;
 pub(crate) mod hooks;
+pub(crate) mod job_context;
 pub(crate) mod lifecycle;
 pub(crate) mod limits;
 pub(crate) mod log_monitor;
@@ -21,7 +22,6 @@ use std::time::Instant;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use engine::Accept;
-use engine::Context;
 use engine::Report;
 use engine::Repository;
 use engine::RunError;
@@ -35,7 +35,7 @@ use engine::repository::SourceRoots;
 use engine::{Monitor, Progress};
 use engine::{Outcome, run};
 use rustix::process::geteuid;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use tracing::Level;
 
 use crate::config::log_format::Format;
@@ -43,9 +43,10 @@ use crate::config::mistake::shown_path;
 use crate::config::types::NamedJob;
 use crate::exit::Exit;
 use crate::hint::hint_for;
+pub(crate) use crate::jobs::job_context::context;
 use crate::jobs::lifecycle::Lifecycle;
 use crate::jobs::limits::window::WindowStop;
-use crate::jobs::log_monitor::{LogMonitor, fields};
+use crate::jobs::log_monitor::{LogMonitor, event, fields};
 use crate::jobs::open_source::{Access, close, local, remember, remote};
 use crate::jobs::parallel::part::Part;
 use crate::log::JobLog;
@@ -274,21 +275,6 @@ impl Work {
     }
 }
 
-pub(crate) fn context(
-    stop: &Arc<Stop>,
-    progress: &Arc<Progress>,
-    monitor: Arc<dyn Monitor>,
-) -> Context {
-    Context {
-        now: Utc::now,
-        stop: Arc::clone(stop),
-        progress: Arc::clone(progress),
-        monitor,
-        sync: sync_child::in_a_child,
-        items: None,
-    }
-}
-
 fn held(log: &JobLog, job: &NamedJob, newest: &SnapshotName, next: DateTime<Utc>) {
     #[expect(
         clippy::cast_precision_loss,
@@ -394,12 +380,5 @@ fn failed(log: &JobLog, job: &NamedJob, error: &RunError, stop: &Stop) -> Exit {
     match error {
         RunError::OtherSources { .. } => Exit::Usage,
         _ => Exit::Failed,
-    }
-}
-
-fn event(fields: Value) -> Option<Map<String, Value>> {
-    match fields {
-        Value::Object(fields) => Some(fields),
-        _ => None,
     }
 }

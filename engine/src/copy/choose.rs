@@ -1,7 +1,7 @@
 //! Chooses the snapshots that a copy lacks, and refuses folders that are no copy of this history.
 
 use crate::copy::beside::Beside;
-use crate::copy::{CopyJob, SnapshotStore};
+use crate::copy::job::{CopyJob, SnapshotStore};
 use crate::error::RunError;
 use crate::repository::Repository;
 use crate::repository::lineage::Sources;

@@ -1,6 +1,6 @@
 //! Removes the snapshots of a copy that its own retention rules do not keep.
 
-use crate::copy::CopyJob;
+use crate::copy::job::CopyJob;
 use crate::error::RunError;
 use crate::monitor::Phase;
 use crate::monitor::context::Context;

@@ -13,8 +13,6 @@ use engine::{ContentDigest, Method, SourceError};
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
-use crate::snapshots::source::cut_short;
-
 /// Bytes per read: small enough to stay in a core's cache until the bytes are hashed and written.
 const READ: usize = 256 * 1024;
 
@@ -185,4 +183,9 @@ fn next_data(file: &File, at: u64, size: u64) -> io::Result<(u64, u64)> {
         Ok(end) if end > data => Ok((data, end.min(size))),
         Ok(_) | Err(_) => Ok((data, size)),
     }
+}
+
+/// The error for a file that is not as long as it was when it was listed.
+fn cut_short() -> SourceError {
+    SourceError::Unreadable { action: "read", error: Errno::IO.into() }
 }

@@ -11,7 +11,6 @@ use engine::source::{
     Answers, BATCH, ConnectionReport, ContentSink, Crossing, ListSink, Root, Wanted,
 };
 use engine::{Preserve, Source, SourceError};
-use rustix::io::Errno;
 
 use crate::snapshots::content::send;
 
@@ -116,9 +115,4 @@ impl Source for SnapshotSource {
         }
         sink.end();
     }
-}
-
-/// The error for a file that is not as long as it was when it was listed.
-pub(crate) fn cut_short() -> SourceError {
-    SourceError::Unreadable { action: "read", error: Errno::IO.into() }
 }
