@@ -28,22 +28,6 @@ use crate::secret::Secret;
 /// One setting.
 pub(crate) type Setting = SettingRow<Key>;
 
-/// A row that sets nothing else.
-const PLAIN: Setting = Setting {
-    key: Key::SrcsToBackup,
-    name: "",
-    value: "",
-    help: "",
-    default: None,
-    example: "",
-    per_job: true,
-    takes: ValueTypes::Text,
-    secret: false,
-    flag: true,
-    hyphens: false,
-    quotes: false,
-};
-
 /// Generates from the rows: [`Key`], [`SETTINGS`], and [`Layer`] with a field for each setting.
 macro_rules! settings {
     ($($key:ident => $field:ident: $type:ty = $check:path { $($part:ident: $value:expr,)* })*) => {
@@ -55,7 +39,7 @@ macro_rules! settings {
 
         /// All settings, in display order.
         pub(crate) const SETTINGS: &[Setting] =
-            &[$(Setting { key: Key::$key, $($part: $value,)* ..PLAIN },)*];
+            &[$(Setting { $($part: $value,)* ..Setting::plain(Key::$key) },)*];
 
         /// The checked values of one layer (flags, environment, file or defaults).
         #[derive(Debug, Clone, Default)]

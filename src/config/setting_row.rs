@@ -39,6 +39,24 @@ pub(crate) enum ValueTypes {
 }
 
 impl<Key> SettingRow<Key> {
+    /// A row that sets nothing but its key.
+    pub(crate) const fn plain(key: Key) -> Self {
+        Self {
+            key,
+            name: "",
+            value: "",
+            help: "",
+            default: None,
+            example: "",
+            per_job: true,
+            takes: ValueTypes::Text,
+            secret: false,
+            flag: true,
+            hyphens: false,
+            quotes: false,
+        }
+    }
+
     /// The flag, without dashes.
     pub(crate) fn flag(&self) -> String {
         self.name.to_ascii_lowercase().replace('_', "-")
