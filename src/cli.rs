@@ -8,8 +8,8 @@ use crate::args::foreign::{hint, keep_own_hint};
 use crate::commands::generate::{completions, man, rsync_options};
 use crate::commands::internal::{own_hash, sync_file_system, try_hosts};
 use crate::commands::{
-    adopt, copy, daemon, diff, doctor, find, history, hold, list, prune, restore, run, serve,
-    status, verify, web,
+    adopt, copy, daemon, diff, doctor, drill, find, history, hold, list, prune, restore, run,
+    serve, status, verify, web,
 };
 use crate::exit::MEANINGS;
 use crate::term::print::say;
@@ -30,6 +30,8 @@ Examples:
       Bring a file back as it was
   backup_manager verify --rolling 30d --backups-dir /backups
       Read a part of all backups each day and compare it with the recorded hashes
+  backup_manager drill --backups-dir /backups
+      Restore a random part of the newest snapshot into a scratch folder, and compare it
   backup_manager copy --to /mnt/second_disk/backups --backups-dir /backups
       Have all snapshots a second time on another disk, with their links
   backup_manager web --backups-dir /backups
@@ -68,6 +70,7 @@ enum Verb {
     Find(find::Args),
     Restore(restore::Args),
     Verify(verify::Args),
+    Drill(drill::Args),
     Web(web::Args),
     Prune(prune::Args),
     Copy(copy::Args),
@@ -103,6 +106,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Cli { verb: Verb::Find(args) }) => find::run(args),
         Ok(Cli { verb: Verb::Restore(args) }) => restore::run(args),
         Ok(Cli { verb: Verb::Verify(args) }) => verify::run(args),
+        Ok(Cli { verb: Verb::Drill(args) }) => drill::run(args),
         Ok(Cli { verb: Verb::Web(args) }) => web::run(args),
         Ok(Cli { verb: Verb::Prune(args) }) => prune::run(args),
         Ok(Cli { verb: Verb::Copy(args) }) => copy::run(args),

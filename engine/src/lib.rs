@@ -9,8 +9,9 @@
 //! interfaces [`Source`] and [`Monitor`], the errors. Each module below has the rest of one subject. The files
 //! of a module are private; what it re-exports is its interface:
 //!
-//! - [`backup`] takes snapshots, [`restore`] brings them back, [`verify`] checks them, [`inspect`]
-//!   compares and searches them, [`copy`] copies a history, [`adopt`] renames those of other programs.
+//! - [`backup`] takes snapshots, [`restore`] brings them back, [`verify`] checks them, [`drill`] restores a sample
+//!   and compares it, [`inspect`] compares and searches them, [`copy`] copies a history, [`adopt`] renames those of other
+//!   programs.
 //! - [`repository`] is the backups folder: [`Repository`] opens it, [`Report`] is what a run did.
 //! - [`snapshot`] holds the rules as values: names, [`History`], [`Retention`], [`Layout`].
 //! - [`filter`] is rsync's filter language, without I/O.
@@ -52,6 +53,7 @@
 pub mod adopt;
 pub mod backup;
 pub mod copy;
+pub mod drill;
 pub mod entry;
 pub(crate) mod error;
 pub mod filter;

@@ -5,6 +5,7 @@ pub(crate) mod copy;
 pub(crate) mod daemon;
 pub(crate) mod diff;
 pub(crate) mod doctor;
+pub(crate) mod drill;
 pub(crate) mod find;
 pub(crate) mod generate;
 pub(crate) mod history;

@@ -60,7 +60,22 @@ pub(crate) fn complaints(
     if let Some(stuck) = look.status.iter().flat_map(|status| &status.stuck).next() {
         complaints.push(stuck.to_string());
     }
+    complaints.extend(drill_complaint(look));
     complaints
+}
+
+/// Why the last restore drill failed.
+pub(crate) fn drill_complaint(look: &Look) -> Option<String> {
+    let drill = look.last_drill.as_ref()?;
+    let reason = drill.reason.as_ref()?;
+    let time = local_time::of_rfc3339(&drill.finished);
+    Some(match drill.failed {
+        0 => format!("the restore drill of {time} could not be done: {reason}"),
+        failed => format!(
+            "the restore drill of {time} failed: {} of {} did not come back as backed up, the first: {reason}",
+            failed, drill.snapshot
+        ),
+    })
 }
 
 fn age_complaint(

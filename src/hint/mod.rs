@@ -190,6 +190,16 @@ pub(crate) fn damaged() -> &'static str {
     "check the disk (dmesg, smartctl); the next run copies again what the source still has, and history shows the older versions"
 }
 
+/// The next step when a restore drill failed.
+pub(crate) fn undrilled() -> &'static str {
+    "verify --all shows all damage"
+}
+
+/// The next step when a restored file has other content than the unchanged source.
+pub(crate) fn differs_from_source() -> &'static str {
+    "compare such a file with the restored one: either it rots on the disk of the source, or a program changed it and set back its times; run --checksum copies it"
+}
+
 /// The next step when files have no hash.
 pub(crate) fn unproved() -> &'static str {
     "verify --record notes what they hold now, for the next time"

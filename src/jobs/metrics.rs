@@ -47,6 +47,8 @@ struct Numbers {
     /// Whether pruning is frozen after a mass change.
     frozen: bool,
     max_age_seconds: i64,
+    /// When the last restore drill ended, seconds since 1970, and whether everything came back.
+    last_drill: Option<(i64, bool)>,
     /// From the report of the newest snapshot: entries, bytes, bytes copied, problems.
     report: Option<[u64; 4]>,
     /// Free and total bytes.
@@ -114,6 +116,10 @@ fn numbers(
                 overdue(time, &job.alert) - time
             })
             .num_seconds(),
+        last_drill: catalog.last_drill(prefix).and_then(|drill| {
+            let end = DateTime::parse_from_rfc3339(&drill.finished).ok()?;
+            Some((end.timestamp(), drill.is_passed()))
+        }),
         report: report
             .map(|counts| [counts.entries, counts.bytes, counts.bytes_copied, counts.problems]),
         space: own.space(),
@@ -130,7 +136,7 @@ fn numbers(
 type Metric = (&'static str, &'static str, fn(&Numbers) -> Option<f64>);
 
 #[expect(clippy::cast_precision_loss, reason = "Prometheus knows floating point numbers only")]
-const METRICS: [Metric; 17] = [
+const METRICS: [Metric; 19] = [
     ("last_run_timestamp_seconds", "When the last run that was at work ended", |of| {
         of.last_run.map(|run| run.finished as f64)
     }),
@@ -158,6 +164,12 @@ const METRICS: [Metric; 17] = [
     }),
     ("pruning_frozen", "1 while no snapshot is removed after a mass change (CHANGE_BRAKE)", |of| {
         Some(f64::from(u8::from(of.frozen)))
+    }),
+    ("last_drill_timestamp_seconds", "When the last restore drill ended", |of| {
+        of.last_drill.map(|(time, _)| time as f64)
+    }),
+    ("last_drill_success", "Whether everything that it restored was as backed up", |of| {
+        of.last_drill.map(|(_, passed)| f64::from(u8::from(passed)))
     }),
     ("snapshot_entries", "Entries of the newest snapshot", |of| of.report.map(|of| of[0] as f64)),
     ("snapshot_bytes", "Bytes of its files", |of| of.report.map(|of| of[1] as f64)),

@@ -53,7 +53,8 @@ pub(crate) fn supervise_processes(
     supervise_for(GRACE * 2, work, stopped)
 }
 
-fn supervise_for(
+/// As [`supervise`], for work that may take `grace` to end by itself, because it has something to remove.
+pub(crate) fn supervise_for(
     grace: Duration,
     work: impl FnOnce(Arc<Stop>) -> Exit + Send + 'static,
     stopped: impl FnOnce(u8),

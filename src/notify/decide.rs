@@ -38,6 +38,8 @@ pub(crate) struct SentMemory {
     pub(crate) mass_change: String,
     /// When the last alert reported that a copy is too old.
     pub(crate) sent_copies: Option<i64>,
+    /// When the failed restore drill ended that the last such alert reported.
+    pub(crate) drill: Option<String>,
 }
 
 /// How a run ended.
@@ -78,6 +80,8 @@ pub(crate) struct AfterRun {
     pub(crate) frozen: Option<Freeze>,
     /// The copies of the snapshots that are too old.
     pub(crate) late_copies: Vec<LateCopy>,
+    /// If the last restore drill failed: when it ended, and the words for it.
+    pub(crate) drill: Option<(String, String)>,
     /// Whether the backups folder could be read.
     pub(crate) seen: bool,
 }
@@ -105,6 +109,7 @@ pub(crate) enum Alert {
     Damaged { snapshots: Vec<String> },
     MassChange { reminder: bool },
     LateCopies,
+    Drill,
     Recovered { since: Option<DateTime<Utc>> },
     Problems,
     Completed,
@@ -120,6 +125,7 @@ impl Alert {
             | Self::Damaged { .. }
             | Self::MassChange { .. }
             | Self::LateCopies
+            | Self::Drill
             | Self::Recovered { .. } => AlertLevel::Failure,
             Self::Problems => AlertLevel::Problem,
             Self::Completed => AlertLevel::Always,
@@ -179,6 +185,10 @@ pub(crate) fn decide(
             alerts.push(Alert::Damaged { snapshots });
         }
         after.damaged.clone_from(&facts.damaged);
+        after.drill = facts.drill.as_ref().map(|(ended, _)| ended.clone());
+        if after.drill.is_some() && after.drill != before.drill {
+            alerts.push(Alert::Drill);
+        }
         match &facts.frozen {
             Some(freeze) => {
                 let is_known =

@@ -51,6 +51,7 @@ fn story(level: AlertLevel, runs: &[(i64, RunEnd)]) -> Vec<Vec<&'static str>> {
             unread_since: None,
             frozen: None,
             late_copies: Vec::new(),
+            drill: None,
             seen: true,
         };
         let (alerts, after) = decide(&memory, &facts, &rules(level), hour(*time));
@@ -69,6 +70,7 @@ fn word(alert: &Alert) -> &'static str {
         Alert::Damaged { .. } => "damaged",
         Alert::MassChange { .. } => "mass change",
         Alert::LateCopies => "late copies",
+        Alert::Drill => "drill",
         Alert::Recovered { .. } => "recovered",
         Alert::Problems => "problems",
         Alert::Completed => "completed",
@@ -149,6 +151,7 @@ fn entries_carried_forward_for_too_long_send_an_alert_and_reminders() {
         unread_since: Some(hour(0)),
         frozen: None,
         late_copies: Vec::new(),
+        drill: None,
         seen: true,
     };
     let mut memory = SentMemory::default();
@@ -180,6 +183,7 @@ fn damage_sends_one_alert_for_each_snapshot() {
         unread_since: None,
         frozen: None,
         late_copies: Vec::new(),
+        drill: None,
         seen: true,
     };
     let rules = rules(AlertLevel::Failure);
@@ -209,6 +213,7 @@ fn a_run_that_left_no_status_counts_all_the_same() {
         unread_since: None,
         frozen: None,
         late_copies: Vec::new(),
+        drill: None,
         seen: false,
     };
     let mut memory = SentMemory::default();
@@ -236,6 +241,7 @@ fn a_mass_change_sends_an_alert_and_reminders_until_it_is_released() {
         unread_since: None,
         frozen: freeze("p.b"),
         late_copies: Vec::new(),
+        drill: None,
         seen: true,
     };
     let mut memory = SentMemory::default();
@@ -272,6 +278,7 @@ fn a_copy_that_is_too_old_sends_an_alert_and_reminders() {
         unread_since: None,
         frozen: None,
         late_copies: vec![late.clone()],
+        drill: None,
         seen: true,
     };
     let mut memory = SentMemory::default();
@@ -287,4 +294,28 @@ fn a_copy_that_is_too_old_sends_an_alert_and_reminders() {
     assert_eq!(alerts_at(&facts, 27), [""; 0]);
     facts.late_copies.push(late);
     assert_eq!(alerts_at(&facts, 28), ["late copies"]);
+}
+
+#[test]
+fn each_failed_drill_sends_one_alert() {
+    let drill = |ended: &str| Some((ended.to_owned(), "failed".to_owned()));
+    let mut memory = SentMemory::default();
+    for (failed, expected) in [(drill("1"), 1), (drill("1"), 0), (drill("2"), 1), (None, 0)] {
+        let facts = AfterRun {
+            ended: RunEnd::Nothing,
+            failures: 0,
+            newest: Some(Newest { name: "p.b".to_owned(), time: hour(0) }),
+            safe: None,
+            sound: 1,
+            damaged: Vec::new(),
+            unread_since: None,
+            frozen: None,
+            late_copies: Vec::new(),
+            drill: failed,
+            seen: true,
+        };
+        let (alerts, after) = decide(&memory, &facts, &rules(AlertLevel::Failure), hour(1));
+        memory = after;
+        assert_eq!(alerts, vec![Alert::Drill; expected]);
+    }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::health::mass_change::{Commands, commands};
 use crate::notify::decide::{AfterRun, Alert, Newest, RunEnd};
 use crate::term::local_time;
+use crate::term::shell::word;
 use crate::term::units::{counted, duration};
 
 /// Maximum length of a quoted error, in characters: a message may be read on a phone.
@@ -95,6 +96,15 @@ pub(crate) fn message(alert: &Alert, facts: &AfterRun, speaker: &MessageSender<'
             true,
             format!("backup {job} has a copy that is too old"),
             late_copies(facts, speaker),
+        ),
+        Alert::Drill => (
+            "drill",
+            true,
+            format!("backup {job} did not pass its restore drill"),
+            vec![
+                ("What", facts.drill.as_ref().map_or_else(String::new, |(_, what)| quote(what))),
+                ("To do", format!("see what is wrong: backup_manager drill --job {}, and: backup_manager verify --all", word(job.as_bytes()))),
+            ],
         ),
         Alert::Recovered { since } => (
             "recovered",
@@ -316,6 +326,7 @@ mod tests {
             unread_since: None,
             frozen: None,
             late_copies: Vec::new(),
+            drill: Some((String::new(), "3 of p.x did not come back".to_owned())),
             seen: true,
         }
     }
@@ -356,6 +367,7 @@ Safe:    home.14-11-2023_22-13-20, taken {taken} (1 d 6 h ago), and 13 older, in
         for (alert, part) in [
             (Alert::Stale { since: at(0) }, "MAX_AGE_H"),
             (Alert::Damaged { snapshots: vec!["home.x".to_owned()] }, "damage in home.x"),
+            (Alert::Drill, "3 of p.x did not come back"),
             (Alert::Recovered { since: Some(at(20)) }, "works again"),
             (Alert::Problems, "2 entries were not read well; 1 came from the snapshot before"),
             (Alert::Completed, "a snapshot was completed"),

@@ -22,7 +22,7 @@ use crate::config::alert_channels::Channels;
 use crate::config::mistake::shown_path;
 use crate::config::types::{NamedJob, Reporting};
 use crate::health::copies::{CopyStates, late};
-use crate::health::unread_since;
+use crate::health::{drill_complaint, unread_since};
 use crate::log::{JobLog, tail};
 use crate::notify::decide::{AfterRun, AlertRules, Newest, RunEnd, decide};
 use crate::notify::message::{Message, MessageSender};
@@ -187,6 +187,7 @@ fn facts(
         unread_since: None,
         frozen: None,
         late_copies: Vec::new(),
+        drill: None,
         seen: false,
     };
     let (Some(own), Ok(catalog)) = (own, Repository::open(dir)) else { return facts };
@@ -207,6 +208,10 @@ fn facts(
     facts.sound = sound.complete.len();
     let looked = look(dir, prefix, 1).ok();
     facts.unread_since = looked.as_ref().and_then(unread_since);
+    facts.drill = looked.as_ref().and_then(|looked| {
+        let ended = looked.last_drill.as_ref()?.finished.clone();
+        Some((ended, drill_complaint(looked)?))
+    });
     facts.frozen = looked.and_then(|looked| looked.frozen);
     facts.seen = true;
     facts

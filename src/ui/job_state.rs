@@ -4,8 +4,8 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use engine::Report;
 use engine::SnapshotName;
 use engine::inspect::Look;
-use engine::repository::RootDropped;
 use engine::repository::not_after;
+use engine::repository::{LastDrill, RootDropped};
 use serde_json::{Value, json};
 
 use crate::health::copies::{CopyState, CopyStates};
@@ -102,6 +102,7 @@ impl JobState {
         rows.push(("last run", last_run(look)));
         rows.extend(line_of(look).map(|line| ("line", line)));
         rows.push(("last verify", last_verify(look)));
+        rows.push(("last drill", self.last_drill(look)));
         rows.extend(self.copies.0.iter().map(|(to, copy)| ("copy", self.copy(to, copy))));
         rows.extend(self.next().map(|next| ("next", next)));
         if let Some(space) = look.space {
@@ -164,6 +165,29 @@ impl JobState {
         };
         let reason = copy.reason.as_ref().map(|reason| format!("; {reason}"));
         format!("{to}: {newest}{}", reason.unwrap_or_default())
+    }
+
+    /// When the last restore drill ended, what it restored and how that compared.
+    fn last_drill(&self, look: &Look) -> String {
+        let Some(drill) = &look.last_drill else {
+            return "none is known; backup_manager drill restores a part and compares it"
+                .to_owned();
+        };
+        let time = local_time::of_rfc3339(&drill.finished);
+        let age = DateTime::parse_from_rfc3339(&drill.finished);
+        let age = age.map_or_else(
+            |_| String::new(),
+            |end| format!(" ({} ago)", shown((self.now - end.to_utc()).max(TimeDelta::zero()))),
+        );
+        let files = counted(drill.files, "file", "files");
+        let result = match (&drill.reason, drill.failed) {
+            (None, _) => format!("{files} of {} came back as backed up", drill.snapshot),
+            (Some(reason), 0) => format!("could not be done: {reason}"),
+            (Some(_), failed) => {
+                format!("{} of {files} of {} did NOT come back", count(failed), drill.snapshot)
+            }
+        };
+        format!("{time}{age}: {result}")
     }
 
     fn next(&self) -> Option<String> {
@@ -241,6 +265,8 @@ impl JobState {
             "carried_forward": look.reports.last().map(|report| report.counts.carried_forward),
             "unread_since": unread_since(look).map(rfc3339),
             "last_verify": look.last_check,
+            "last_drill": look.last_drill,
+            "last_drill_passed": look.last_drill.as_ref().map(LastDrill::is_passed),
             "max_backups": self.max_backups,
             "incomplete": look.history.incomplete.last().map(ToString::to_string),
             "at_work": look.at_work,
@@ -384,6 +410,7 @@ mod tests {
   incomplete   p.07-12-2023_14-00-00.incomplete, begun 40 min 0 s ago; the next run resumes it
   last run     none is known
   last verify  none is known; backup_manager verify reads the files and compares their hashes
+  last drill   none is known; backup_manager drill restores a part and compares it
   next         a run takes a snapshot from {due} on; the crontab starts one at {starts}
   disk full    in 10 d 0 h (2023-12-17), at the last runs' 2.0 KiB a day
 "

@@ -130,6 +130,9 @@ fn metrics_cover_all_jobs_of_a_folder() {
     let stage = stage();
     let taken = stage.beside("taken.prom");
     let copy = format!("cp \"$BM_BACKUPS_DIR/.backup_manager/metrics.prom\" {}", taken.display());
+    stage.run().expect(0);
+    let scratch = stage.source.parent().expect("a folder").to_owned();
+    stage.look("drill").set("scratch", scratch).expect(0);
     stage.run().set("post-backup", copy).expect(0);
     stage
         .run()
@@ -139,7 +142,8 @@ fn metrics_cover_all_jobs_of_a_folder() {
     let text = fs::read_to_string(stage.backups.join(".backup_manager/metrics.prom"));
     let text = text.expect("metrics");
     for line in [
-        "backup_manager_snapshots{job=\"my_backup\",prefix=\"my_backup\"} 1",
+        "backup_manager_snapshots{job=\"my_backup\",prefix=\"my_backup\"} 2",
+        "backup_manager_last_drill_success{job=\"my_backup\",prefix=\"my_backup\"} 1",
         "backup_manager_last_run_exit_code{job=\"my_backup\",prefix=\"my_backup\"} 0",
         "backup_manager_last_run_exit_code{job=\"other\",prefix=\"other\"} 1",
         "backup_manager_failures_in_a_row{job=\"other\",prefix=\"other\"} 1",

@@ -1,6 +1,7 @@
 //! Restores, to this machine and to others.
 
 mod delete;
+mod drill;
 mod local;
 mod of_hosts;
 mod refused;

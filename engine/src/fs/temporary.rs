@@ -29,7 +29,7 @@ pub(crate) fn unfinished_name(name: &str) -> io::Result<CString> {
 }
 
 /// Process id, time in nanoseconds and a counter. Processes in two containers may have the same id.
-fn unique() -> String {
+pub(crate) fn unique() -> String {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let (id, number) = (std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
     format!("{id}.{:x}.{number}", since_epoch().as_nanos())

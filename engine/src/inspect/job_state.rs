@@ -7,12 +7,13 @@ use std::path::Path;
 use crate::error::{LookError, RunError};
 use crate::fs::file_system::space::Space;
 use crate::repository::records::last_check::LastCheck;
+use crate::repository::records::last_drill::LastDrill;
 use crate::repository::records::progress;
 use crate::repository::records::progress::Reached;
 use crate::repository::records::report::Report;
 use crate::repository::records::report_file::report;
 use crate::repository::records::status::{JobStatus, last_status};
-use crate::repository::records::{damage, holds, last_check};
+use crate::repository::records::{damage, holds, last_check, last_drill};
 use crate::repository::{Repository, check_mounted};
 use crate::snapshot::changes::Freeze;
 use crate::snapshot::history::History;
@@ -38,6 +39,8 @@ pub struct Look {
     pub damaged: Vec<SnapshotName>,
     /// The result of the last check.
     pub last_check: Option<LastCheck>,
+    /// The result of the last restore drill.
+    pub last_drill: Option<LastDrill>,
     /// The prefixes of other snapshots in the folder, when `prefix` has none.
     pub other_prefixes: Vec<Prefix>,
     /// Space on the file system of the backups folder.
@@ -85,10 +88,12 @@ pub fn look(backups_dir: &Path, prefix: &Prefix, reports: usize) -> Result<Look,
     let damaged = history.complete.iter().filter(is_damaged).cloned().collect();
     let frozen = holds::freeze(&repository, &history);
     let last_check = last_check::load(&repository, prefix);
+    let last_drill = last_drill::load(&repository, prefix);
     Ok(Look {
         frozen,
         damaged,
         last_check,
+        last_drill,
         other_prefixes,
         history,
         at_work,

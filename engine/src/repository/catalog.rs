@@ -12,10 +12,11 @@ use crate::repository::lock::read_lock;
 use crate::repository::lock::read_lock::ReadLock;
 use crate::repository::manifest::read::ManifestReader;
 use crate::repository::records::holds::Hold;
+use crate::repository::records::last_drill::LastDrill;
 use crate::repository::records::names::names_of;
 use crate::repository::records::report::Report;
 use crate::repository::records::sidecar::Sidecar;
-use crate::repository::records::{damage, holds};
+use crate::repository::records::{damage, holds, last_drill};
 use crate::repository::store::Store;
 use crate::snapshot::changes::Freeze;
 use crate::snapshot::history::History;
@@ -79,6 +80,12 @@ impl Repository {
     #[must_use]
     pub fn report(&self, snapshot: &SnapshotName) -> Option<Report> {
         crate::repository::records::report_file::report(self, snapshot)
+    }
+
+    /// The result of the last restore drill of `prefix`, if one is known.
+    #[must_use]
+    pub fn last_drill(&self, prefix: &Prefix) -> Option<LastDrill> {
+        last_drill::load(self, prefix)
     }
 
     /// The hold and the damage mark of a snapshot.

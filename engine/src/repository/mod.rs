@@ -25,6 +25,7 @@ pub use self::destination::{DestinationReport, examine};
 pub use self::lineage::{Sources, not_after};
 pub use self::ownership::{give_to_folder_owner, shut_out};
 pub use self::records::holds::{Hold, pin, release};
+pub use self::records::last_drill::LastDrill;
 pub use self::records::progress::Reached;
 pub use self::records::report::{Counts, RenamedPath, RootDropped, machine_hash};
 pub use self::records::status::JobStatus;

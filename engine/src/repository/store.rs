@@ -31,6 +31,8 @@ pub(crate) enum Store {
     Checked,
     /// The snapshots that were copied from another backups folder.
     Copied,
+    /// The result of the last restore drill of each prefix.
+    Drilled,
     /// Symlinks to the snapshots of each prefix, for Samba.
     Previous,
 }
@@ -66,6 +68,7 @@ impl Store {
             Self::Checks => c"verify",
             Self::Checked => c"verified",
             Self::Copied => c"copied",
+            Self::Drilled => c"drilled",
             Self::Previous => c"previous",
         }
     }

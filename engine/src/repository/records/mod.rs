@@ -6,6 +6,7 @@ pub(crate) mod damage;
 pub(crate) mod holds;
 pub(crate) mod journal;
 pub(crate) mod last_check;
+pub(crate) mod last_drill;
 pub(crate) mod names;
 pub(crate) mod progress;
 pub(crate) mod report;

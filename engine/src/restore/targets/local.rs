@@ -144,8 +144,16 @@ impl LocalTarget {
         Ok(Self::new(Some(top), repository, sync))
     }
 
+    /// The empty folder `top`, which the caller has just created outside of every backups folder.
+    pub(crate) fn in_new_folder(top: Dir, repository: &Repository, sync: SyncFileSystem) -> Self {
+        Self::new(Some(top), Some(repository), sync)
+    }
+
     /// Refuses the folder at `path` when it, or a folder above it, is a backups folder.
-    fn guarded(
+    ///
+    /// # Errors
+    /// It is one, or cannot be opened.
+    pub(crate) fn guarded(
         found: &Resolved,
         path: &Path,
         repository: Option<&Repository>,
