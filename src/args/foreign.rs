@@ -72,7 +72,11 @@ const OPTIONS: &[ForeignOption] = &[
         "verify reads the data always; --all reads all snapshots, --sample 5% and --rolling 30d a part",
     ),
     row(&["--read-data-subset"], &["verify"], "write --sample 5% or --rolling 30d"),
-    row(&["--repair"], &["verify"], "the next run copies damaged files again from the source"),
+    row(
+        &["--repair"],
+        &["verify"],
+        "verify --heal-from DIR brings damaged files from another copy; the next run copies them again from the source",
+    ),
     row(
         &["--force", "-f", "--immediately", "--ignore-guard"],
         &["run"],

@@ -8,6 +8,7 @@ pub(crate) mod doctor;
 pub(crate) mod drill;
 pub(crate) mod find;
 pub(crate) mod generate;
+mod heal;
 pub(crate) mod history;
 pub(crate) mod hold;
 pub(crate) mod internal;

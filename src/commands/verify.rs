@@ -1,6 +1,7 @@
 //! `verify [SNAPSHOT…]`: reads the content of snapshots and compares it with the recorded hashes.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use chrono::{Local, TimeDelta, Utc};
@@ -16,6 +17,7 @@ use engine::{Progress, Silent};
 use serde_json::json;
 
 use crate::args::flags::{Places, SettingFlags};
+use crate::commands::heal::HealFrom;
 use crate::exit::Exit;
 use crate::hint;
 use crate::jobs::context;
@@ -36,14 +38,19 @@ Without SNAPSHOT it checks the newest snapshot of each job, with --sample or --r
 several snapshots share once. It names a damaged file with all its paths in all snapshots and remembers it: no later \
 run links that file, and the next run copies it again from the source.
 
+--heal-from DIR brings what is damaged from another copy of the backups folder: content, names, owners, modes and times \
+that the manifest records, where a snapshot of the same name in DIR has exactly that. A healed file is a new inode under all \
+of its names. Files that were added stay. --dry-run shows what would be healed.
+
 Each call with --rolling 30d reads so much that everything is read once in 30 days. Call it daily, for example from cron.
 
 Examples:
   backup_manager verify --backups-dir /backups
   backup_manager verify --all --record
   backup_manager verify --sample 5%
+  backup_manager verify --all --heal-from /mnt/copy/backups --dry-run
 
-Exit codes: 0 everything that was read is as recorded; 3 nothing is damaged, but some files have no hash (--record); \
+Exit codes: 0 everything that was read is as recorded, or was healed; 3 nothing is damaged, but some files have no hash (--record); \
 4 damage was found.";
 
 /// Check that snapshots still hold what was backed up, byte for byte
@@ -65,6 +72,12 @@ pub(crate) struct Args {
     /// Record a hash for files that have none, and a manifest for snapshots that have none
     #[arg(long)]
     record: bool,
+    /// Bring what is damaged from this backups folder, which has snapshots of the same names
+    #[arg(long, value_name = "DIR")]
+    heal_from: Option<PathBuf>,
+    /// Show what --heal-from would heal, and change no snapshot
+    #[arg(long, short = 'n', requires = "heal_from")]
+    dry_run: bool,
     /// Print JSON lines
     #[arg(long)]
     json: bool,
@@ -114,6 +127,7 @@ struct Work {
     rolling: Option<TimeDelta>,
     record: bool,
     json: bool,
+    heal: Option<HealFrom>,
 }
 
 pub(crate) fn run(args: Args) -> Exit {
@@ -128,7 +142,12 @@ pub(crate) fn run(args: Args) -> Exit {
 }
 
 fn prepare(args: Args) -> Result<Work, Exit> {
-    let Args { snapshots, all, sample, rolling, record, json, place, settings } = args;
+    let Args { snapshots, all, sample, rolling, record, heal_from, dry_run, json, place, settings } =
+        args;
+    let heal = match heal_from.map(|dir| Repository::open(&dir)).transpose() {
+        Ok(other) => other.map(|other| HealFrom { other, dry_run, json }),
+        Err(error) => return Err(unlookable(&error)),
+    };
     let series = open(place, settings.given, Vec::new())?;
     let mut batches: BTreeMap<usize, VerifyJobs> = BTreeMap::new();
     let now = Local::now();
@@ -176,7 +195,7 @@ fn prepare(args: Args) -> Result<Work, Exit> {
         );
         return Err(Exit::Usage);
     }
-    Ok(Work { batches, sample, rolling, record, json })
+    Ok(Work { batches, sample, rolling, record, json, heal })
 }
 
 impl Work {
@@ -218,6 +237,13 @@ impl Work {
             text(batch, &found, out)
         }
         let mut exit = exit_of(&found);
+        if let Some(heal) = self.heal.as_ref().filter(|_| found.is_damaged()) {
+            match heal.heal(&batch.catalog, &batch.prefix, &found, &context, out) {
+                Ok(true) => exit = exit_of(&healed(found.clone())),
+                Ok(false) => {}
+                Err(failed) => exit = exit.worse(failed),
+            }
+        }
         if let Some(next) = next
             && let Err(error) = rolled(&batch.catalog, &batch.prefix, &next)
         {
@@ -257,6 +283,13 @@ impl Work {
             (None, None) => (Portion::ALL, None),
         }
     }
+}
+
+/// What a check would have found if nothing had been damaged.
+fn healed(mut found: Verified) -> Verified {
+    found.damaged.clear();
+    found.flaws.retain(|(_, flaw)| !flaw.is_damage());
+    found
 }
 
 fn exit_of(found: &Verified) -> Exit {

@@ -190,9 +190,14 @@ pub(crate) fn damaged() -> &'static str {
     "check the disk (dmesg, smartctl); the next run copies again what the source still has, and history shows the older versions"
 }
 
+/// The next step when a healing left something damaged.
+pub(crate) fn unhealed() -> &'static str {
+    "what is left cannot be healed from there: the reason is above; another copy may have it, and the next run copies again what the source still has"
+}
+
 /// The next step when a restore drill failed.
 pub(crate) fn undrilled() -> &'static str {
-    "verify --all shows all damage"
+    "verify --all shows all damage; verify --all --heal-from DIR brings it from another copy"
 }
 
 /// The next step when a restored file has other content than the unchanged source.

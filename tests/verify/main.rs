@@ -2,6 +2,7 @@
 
 mod damage;
 mod damaged_state;
+mod heal;
 mod manifest;
 mod recorded;
 mod snapshots;

@@ -33,6 +33,8 @@ pub(crate) enum Store {
     Copied,
     /// The result of the last restore drill of each prefix.
     Drilled,
+    /// New inodes while `verify --heal-from` writes them.
+    Healing,
     /// Symlinks to the snapshots of each prefix, for Samba.
     Previous,
 }
@@ -69,6 +71,7 @@ impl Store {
             Self::Checked => c"verified",
             Self::Copied => c"copied",
             Self::Drilled => c"drilled",
+            Self::Healing => c"healing",
             Self::Previous => c"previous",
         }
     }

@@ -17,14 +17,26 @@ use crate::threads::lock::{lock, unpoisoned};
 use crate::threads::work_queue::workers;
 use crate::verify::outcome::Damage;
 
-/// Searches `snapshots` for the names of `damaged` inodes, which are keyed by inode number.
+/// Searches `snapshots` for the names of `damaged` inodes, which are keyed by inode number. Sorted by name.
 pub(crate) fn of_all(
     repository: &Repository,
     snapshots: &[SnapshotName],
     damaged: HashMap<u64, Damage>,
 ) -> Vec<Damage> {
+    let mut damaged: Vec<Damage> =
+        by_number(repository, snapshots, damaged).into_values().collect();
+    damaged.sort_by(|one, other| path_of(one).cmp(path_of(other)));
+    damaged
+}
+
+/// As [`of_all`], still by inode number.
+pub(crate) fn by_number(
+    repository: &Repository,
+    snapshots: &[SnapshotName],
+    damaged: HashMap<u64, Damage>,
+) -> HashMap<u64, Damage> {
     if damaged.is_empty() {
-        return Vec::new();
+        return damaged;
     }
     let damaged = Mutex::new(damaged);
     for name in snapshots {
@@ -33,14 +45,12 @@ pub(crate) fn of_all(
         let seeker = NameSearch { known: reports_inodes(&top), name, damaged: &damaged };
         explore(&top, &TreePath::top(None), workers(), &seeker);
     }
-    let damaged = unpoisoned(damaged.into_inner());
-    let mut damaged: Vec<Damage> = damaged.into_values().collect();
-    for damage in &mut damaged {
+    let mut damaged = unpoisoned(damaged.into_inner());
+    for damage in damaged.values_mut() {
         let key = |(name, path): &(SnapshotName, Vec<u8>)| (name.stamp, path.clone());
         damage.names.sort_by_key(key);
         damage.names.dedup();
     }
-    damaged.sort_by(|one, other| path_of(one).cmp(path_of(other)));
     damaged
 }
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod compared;
 pub(crate) mod expected;
+pub(crate) mod heal;
 pub(crate) mod inode_names;
 pub(crate) mod inodes;
 pub(crate) mod outcome;
@@ -12,6 +13,7 @@ pub(crate) mod report_check;
 pub(crate) mod sample;
 pub(crate) mod scan;
 
+pub use self::heal::{HealError, Healed, HealedName, Healing, heal};
 pub use self::outcome::{Flaw, Verified};
 pub use self::sample::{Portion, Rolling};
 

@@ -107,7 +107,7 @@ fn by_manifest(file: &File, manifest: Recorded, now: &blake3::Hash) -> Finding {
 
 /// Hashes the content on disk: drops the page cache before the read, so that the disk is read, and
 /// after it, so that other programs keep their cache.
-fn hash(
+pub(crate) fn hash(
     file: &File,
     method: Option<Method>,
     stop: &(dyn Fn() -> bool + Sync),

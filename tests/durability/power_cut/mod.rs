@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod copies;
+mod heal;
 mod recording;
 mod state;
 
@@ -95,6 +96,21 @@ fn on_xfs_nothing_is_lost() {
 #[test]
 fn on_btrfs_nothing_is_lost() {
     need!(prove("btrfs", 60));
+}
+
+#[test]
+fn on_ext4_a_healing_loses_nothing() {
+    need!(heal::prove("ext4"));
+}
+
+#[test]
+fn on_xfs_a_healing_loses_nothing() {
+    need!(heal::prove("xfs"));
+}
+
+#[test]
+fn on_btrfs_a_healing_loses_nothing() {
+    need!(heal::prove("btrfs"));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::fs::dir::Dir;
 use crate::fs::metadata::xattrs;
 
 /// The name of the attribute (rsync(1), `--fake-super`).
-const STAT: &str = "user.rsync.%stat";
+pub(crate) const STAT: &str = "user.rsync.%stat";
 
 /// Type and permissions in octal, device numbers, owner: `100644 0,0 1000:1000`.
 fn written(meta: &Meta) -> String {
