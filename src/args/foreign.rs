@@ -210,10 +210,7 @@ const VERBS: &[(&[&str], &str)] = &[
         "prune removes snapshots that the retention does not keep, or named ones",
     ),
     (&["extract", "recover", "get", "checkout", "dump", "cat"], "restore brings files back"),
-    (
-        &["mount", "umount", "browse", "web"],
-        "snapshots are plain folders: look into the backups folder",
-    ),
+    (&["mount", "umount", "browse"], "snapshots are plain folders: look into the backups folder"),
     (&["init", "setup", "init-repo"], "there is nothing to set up: run makes the backups folder"),
     (
         &["unlock", "break-lock"],
