@@ -142,7 +142,8 @@ fn every_test_that_a_document_names_exists() {
 #[test]
 fn every_path_and_target_that_a_document_names_exists() {
     let makefile = fs::read_to_string(root().join("tests/Makefile")).expect("tests/Makefile");
-    let starts = ["tests/", "src/", "engine/", "transport/", "fixtures/", "deploy/", "docs/"];
+    let starts =
+        ["tests/", "src/", "engine/", "transport/", "web/", "fixtures/", "deploy/", "docs/"];
     let mut wrong = Vec::new();
     for (document, text) in documents() {
         for code in code(&text) {
