@@ -11,7 +11,7 @@ mkfs.exfat:exfatprogs mount.exfat-fuse:exfat-fuse fusermount:fuse3 taskset:util-
 setfattr:attr setfacl:acl mount:mount losetup:mount setpriv:util-linux
 readelf:binutils chroot:coreutils sudo:sudo
 smbd:samba,samba-vfs-modules smbclient:smbclient
-dpkg-deb:dpkg rpmbuild:rpm mandoc:mandoc groff:groff-base
+dpkg-deb:dpkg rpmbuild:rpm mandoc:mandoc groff:groff-base unzip:unzip
 gocryptfs:gocryptfs sqlite3:sqlite3
 kubectl:kubernetes-client systemd-analyze:systemd ionice:util-linux
 proftpd:proftpd-core,proftpd-mod-crypto dropbear:dropbear-bin tinysshd:tinysshd
