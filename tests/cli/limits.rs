@@ -26,7 +26,7 @@ fn zone_at(seconds: u64) -> String {
     let ahead = (seconds + 86_400 - now % 86_400) % 86_400;
     // East of Greenwich, up to twelve hours, or west. A POSIX zone names what is added to reach UTC.
     let (sign, offset) = if ahead <= 43_200 { ('-', ahead) } else { ('+', 86_400 - ahead) };
-    format!("XXX{sign}{}:{:02}:{:02}", offset / 3600, offset / 60 % 60, offset % 60)
+    format!("TST{sign}{}:{:02}:{:02}", offset / 3600, offset / 60 % 60, offset % 60)
 }
 
 fn at_noon(run: Run) -> Run {

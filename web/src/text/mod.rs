@@ -43,7 +43,7 @@ impl Language {
         text.words()[self as usize]
     }
 
-    /// The words of `text`, with `parts` in the place of each `{}`.
+    /// The words of `text`, with each `{}` replaced by the next of `parts`.
     pub(crate) fn fill(self, text: Text, parts: &[&str]) -> String {
         let mut filled = String::new();
         let mut parts = parts.iter();

@@ -89,7 +89,7 @@ impl Table {
         Ok(None)
     }
 
-    /// Writes `slot` in the place of an empty one or of one whose group was removed. Returns whether it was empty.
+    /// Writes `slot` over an empty one or over one whose group was removed. Returns whether it was empty.
     fn put(self, file: &File, slot: Slot) -> io::Result<bool> {
         let free = self.search(file, slot.hash, |place, found| match found.has_group() {
             true => ControlFlow::Continue(()),

@@ -53,7 +53,7 @@ pub(crate) fn of(repository: &Repository, snapshot: &SnapshotName) -> Option<Hol
 
 /// Why pruning of `history` is frozen; `None` when it is not. A hold that cannot be read may be one of a mass change.
 pub(crate) fn freeze(repository: &Repository, history: &History) -> Option<Freeze> {
-    // Most histories have no holds: one look says so.
+    // Most histories have no holds. The folder is missing then.
     if matches!(repository.store_if_any(Store::Holds), Ok(None)) {
         return None;
     }

@@ -1,13 +1,15 @@
 //! Receives the content of files from the source, hashes it and stores it.
 
+mod request;
+
 use std::collections::HashMap;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::backup::apply::built::{Built, base_file};
-use crate::backup::apply::comparing::{Comparing, is_as_listed, may_be_of_base, rights};
-use crate::backup::apply::partial_file::{WORTH_MARKING, Writing};
+use crate::backup::apply::built::Built;
+use crate::backup::apply::comparing::{Comparing, is_as_listed, rights};
+use crate::backup::apply::partial_file::Writing;
 use crate::backup::apply::snapshot_writer::{SnapshotWriter, here};
 use crate::backup::apply::stored_names::create;
 use crate::backup::plan::planned::{PendingEntry, Renamed};
@@ -16,12 +18,10 @@ use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::tally::Batched;
 use crate::backup::walk::state::task::InFlight;
-use crate::entry::racy::may_have_changed;
 use crate::entry::{Entry, Kind, ListedEntry, Meta};
-use crate::fs::mount::point::is_same_mount;
 use crate::monitor::add;
-use crate::monitor::event::{Event, Instead};
-use crate::source::{ContentProof, ContentSink, Source, SourceError, Wanted};
+use crate::monitor::event::Instead;
+use crate::source::{ContentProof, ContentSink, Source, SourceError};
 
 /// How many times the run reads a file again that changed while it was read.
 const ATTEMPTS: u32 = 2;
@@ -83,74 +83,6 @@ impl<S: Source> FileReceiver<S> {
             again: Vec::new(),
             done: Batched::default(),
         }
-    }
-
-    /// Requests the files from the source.
-    pub(crate) fn ask(mut self) {
-        let (source, folder) = (Arc::clone(&self.writer.source), Arc::clone(&self.source));
-        let wanted = (0..self.items.len()).map(|index| self.wanted(index)).collect();
-        source.fetch(&folder, wanted, Box::new(self));
-    }
-
-    /// The request for a file, or for the part of it that an interrupted run did not store.
-    fn wanted(&mut self, index: usize) -> Wanted {
-        let PendingEntry { entry, .. } = &self.items[index];
-        // Its attributes stay here: no source needs them to read the file.
-        let entry = Entry { name: entry.name.clone(), meta: entry.meta.clone(), extra: None };
-        let again = self.attempt > 0;
-        // After a file turned out to be another one, it is read without the base.
-        let item = &self.items[index];
-        let is_of_base = self.handles.base.is_some() && may_be_of_base(item);
-        let is_same = is_of_base && self.walk.keep().of_snapshot;
-        let base = if again { None } else { base_file(&self.handles, item, is_same) };
-        if !again && (is_of_base || matches!(item.renamed, Some(Renamed::Same(_)))) {
-            self.comparing.insert(index, Comparing::new(&entry.meta));
-            return Wanted { entry, from: 0, again, base };
-        }
-        let Some(writing) = self.take_up(index) else {
-            return Wanted { entry, from: 0, again, base };
-        };
-        let from = writing.length();
-        if writing.is_unproven() {
-            self.built.entry(index).or_default().taken_up = true;
-        }
-        let path = crate::entry::escape::shown(&self.folder.place.source_of(&entry.name));
-        self.walk.event(&Event::GoesOn { path, at: from, size: entry.meta.size });
-        self.writing.insert(index, writing);
-        Wanted { entry, from, again, base }
-    }
-
-    /// The partial file that an interrupted run left, if this run can resume it.
-    fn take_up(&self, index: usize) -> Option<Writing> {
-        let PendingEntry { entry, here: left, .. } = &self.items[index];
-        let left = left.as_ref()?;
-        // A file that changed in the same clock tick in which it was read could become a mixture of two versions. In a snapshot
-        // nothing changes.
-        let keep = self.walk.keep();
-        let since = if keep.of_snapshot { None } else { Some(self.walk.read_by(left)?) };
-        if since.is_some_and(|since| may_have_changed(&entry.meta, since, keep.ctime)) {
-            return None;
-        }
-        let left = &left.meta;
-        let possible = left.kind == Kind::File
-            && left.links == 1
-            && left.size >= WORTH_MARKING
-            && self.attempt == 0
-            && self.walk.set.trust.checkable
-            // With --checksum, equal size and time do not prove equal content.
-            && !self.walk.keep().checksum;
-        if !possible {
-            return None;
-        }
-        // After any error the run copies the file from its start.
-        let here = here(&self.handles).ok()?;
-        let file = here.open_to_write(&entry.name).ok()?;
-        if !is_same_mount(here, &file).ok()? {
-            return None;
-        }
-        let writing = Writing::take_up(file, &entry.meta, &|| self.walk.halted()).ok()??;
-        let base = self.writer.base_to_share(&self.handles, &self.items[index]);
-        Some(writing.sharing(base, &entry.meta))
     }
 
     fn open(&self, index: usize) -> io::Result<Writing> {
