@@ -4,7 +4,7 @@
 # Cargo reads these: a build with LTO=off, 16 units and level 0 takes a fraction of the time, for a slower and larger program.
 ARG CARGO_PROFILE_RELEASE_LTO=fat
 ARG CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1
-ARG CARGO_PROFILE_RELEASE_OPT_LEVEL=3
+ARG CARGO_PROFILE_RELEASE_OPT_LEVEL=s
 
 # Cargo.lock and the manifests, with an empty source for each crate. No change of the sources changes this stage, so a
 # build after one takes the next stage from the cache.

@@ -114,7 +114,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(Cli { verb: Verb::Release(args) }) => hold::let_go(args),
         Ok(Cli { verb: Verb::Adopt(args) }) => adopt::run(args),
         Ok(Cli { verb: Verb::Serve(args) }) => serve::run(args),
-        Ok(Cli { verb: Verb::Completions(args) }) => completions::run(&args, &mut command()),
+        Ok(Cli { verb: Verb::Completions(args) }) => completions::run(&args, &command()),
         Ok(Cli { verb: Verb::Man(args) }) => man::run(&args, command()),
         Ok(Cli { verb: Verb::OwnHash(args) }) => own_hash::run(&args),
         Ok(Cli { verb: Verb::SyncFileSystem(args) }) => sync_file_system::run(&args),

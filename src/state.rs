@@ -12,19 +12,21 @@ use engine::Repository;
 use engine::fs::open_to_others;
 use engine::inspect::{Look, look};
 use engine::repository::Sources;
+use engine::snapshot::Freeze;
 
 use crate::args::load::configured;
+use crate::config::mistake::{Mistake, shown_path};
 use crate::config::types::{HealthLimits, Inputs, NamedJob, SnapshotPlace};
 use crate::config::{bounded, config_dir, load};
 use crate::daemon::config_dir::CRONTAB;
 use crate::daemon::environment_zone;
-use crate::health::copies::{CopyStates, late};
+use crate::health::copies::{CopyStates, failed_drills, late};
 use crate::health::growth::{Forecast, REPORTS, forecast};
-use crate::health::mass_change::sentence;
+use crate::health::reason::Reason;
 use crate::health::{complaints, due};
 use crate::hint::hint;
 use crate::schedule::crontab::Crontab;
-use crate::snapshots::only_folder::{contents, only_folder};
+use crate::snapshots::only_folder::{Contents, only_folder};
 use crate::ui::job_state::JobState;
 
 /// What the states are about.
@@ -46,9 +48,17 @@ pub(crate) enum NoStates {
 impl Subjects {
     /// Reads the configuration, and prints the mistakes in it.
     pub(crate) fn load(inputs: &Inputs) -> Option<Self> {
-        Some(match only_folder(inputs) {
+        configured(inputs, Self::read)
+    }
+
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// The mistakes in it.
+    pub(crate) fn read(inputs: &Inputs) -> Result<Self, Vec<Mistake>> {
+        Ok(match only_folder(inputs) {
             Some(config) => Self::Folders(config.places),
-            None => Self::Jobs(configured(inputs, load)?.jobs, Schedule::of(inputs)),
+            None => Self::Jobs(load(inputs)?.jobs, Schedule::of(inputs)),
         })
     }
 
@@ -149,24 +159,30 @@ fn state(
         crontab: None,
         forecast: Forecast::Unknown,
         copies: CopyStates::of(of.dir, of.prefix),
+        copy_to: job.into_iter().flat_map(|job| &job.copies.to).map(|to| shown_path(to)).collect(),
     };
     match looked {
         Ok(look) => {
             let since = schedule.and_then(|schedule| schedule.since);
             state.complaints = complaints(now, &look, of.alert, since);
             state.complaints.extend(job.and_then(|job| other_sources(job, &look)));
-            let dir = of.dir.as_os_str().as_bytes();
-            state.complaints.extend(look.frozen.as_ref().map(|freeze| sentence(freeze, dir)));
+            let frozen = |freeze: &Freeze| Reason::MassChange {
+                freeze: freeze.clone(),
+                backups_dir: of.dir.as_os_str().as_bytes().to_vec(),
+            };
+            state.complaints.extend(look.frozen.as_ref().map(frozen));
             if let Some(job) = job {
                 let oldest = look.history.complete.first().map(|name| name.stamp.time());
                 let newest = look.history.base(now).map(|name| name.stamp.time());
                 let late = late(now, &job.copies, &state.copies, (oldest, newest));
-                state.complaints.extend(late.into_iter().map(|late| late.what));
+                state.complaints.extend(late.into_iter().map(|late| late.reason));
+                let drills = failed_drills(&job.copies, &state.copies);
+                state.complaints.extend(drills.into_iter().map(|(_, reason)| reason));
             }
             state.due = job
                 .map(|job| due(&look.history, job.job.minimum_time_guard, job.limits.hours, now));
             state.crontab = schedule.zip(state.due).and_then(|(schedule, due)| schedule.next(due));
-            state.contains = look.reports.last().map(contents);
+            state.contains = look.reports.last().map(|report| Contents::of(report).to_string());
             state.forecast = match look.space {
                 Some(space) => forecast(&look.reports, space.free_bytes, now),
                 None => Forecast::Unknown,
@@ -178,7 +194,7 @@ fn state(
                 Some(hint) => format!("{error}; {hint}"),
                 None => error.to_string(),
             };
-            state.complaints = vec![complaint.clone()];
+            state.complaints = vec![Reason::Unreadable(complaint.clone())];
             state.look = Err(complaint);
         }
     }
@@ -186,13 +202,13 @@ fn state(
 }
 
 /// Why the snapshots belong to other sources than this job's. In that case the job has no snapshots.
-fn other_sources(job: &NamedJob, look: &Look) -> Option<String> {
+fn other_sources(job: &NamedJob, look: &Look) -> Option<Reason> {
     let newest = Sources::of(look.reports.last()?);
     let error = newest.refuse(&job.job.host, &job.job.layout, &job.job.prefix)?;
-    Some(match hint(&error) {
+    Some(Reason::OtherSources(match hint(&error) {
         Some(hint) => format!("{error}; {hint}"),
         None => error.to_string(),
-    })
+    }))
 }
 
 /// When the crontab starts runs, if there is a crontab.
@@ -204,7 +220,7 @@ pub(crate) struct Schedule {
 
 impl Schedule {
     fn of(inputs: &Inputs) -> Self {
-        let path = config_dir(&inputs.variables, &inputs.current_dir).join(CRONTAB);
+        let path = crontab_path(inputs);
         let (zone, _) = environment_zone();
         let text = bounded::read(&path, bounded::TEXT).unwrap_or_default();
         Self {
@@ -220,6 +236,11 @@ impl Schedule {
         let lines = lines.filter(|line| line.command.split_whitespace().any(|word| word == "run"));
         lines.filter_map(|line| line.next(just_before)).min()
     }
+}
+
+/// The path of the crontab.
+pub(crate) fn crontab_path(inputs: &Inputs) -> PathBuf {
+    config_dir(&inputs.variables, &inputs.current_dir).join(CRONTAB)
 }
 
 fn written(path: &Path) -> Option<DateTime<Utc>> {

@@ -1,18 +1,24 @@
 #!/bin/bash
 # Runs the tests in groups and prints how long each group took. Fails when one failed, after the others have run.
-# usage: groups.sh [--beside COMMAND] GROUP...
+# usage: groups.sh [--first COMMAND] [--beside COMMAND] GROUP...
 # A GROUP is a folder of tests/, `units` for the tests that lie beside the code, or `over-helper` for the tests of `remote` once
 # more, through the helper, but for those of other SFTP servers. Two groups run at a time, because tests mostly
-# wait. The group `container`, which builds an image and then waits for full minutes, runs beside them, and so does COMMAND, which
-# builds what the group `project` tests. These two take longest and so get the processor first.
+# wait. The group `container`, which waits for full minutes, and `project` run beside them. They take longest and so get the
+# processor first. The image that `container` tests, and what `project` tests (the COMMAND of --beside), are built from the start:
+# while the COMMAND of --first checks the sources, and while the tests are compiled, a processor is often idle.
+# When the COMMAND of --first fails, no test runs.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-beside=
-if [ "${1:-}" = --beside ]; then
-    beside=$2
+first= beside=
+while [[ ${1:-} == --* ]]; do
+    case $1 in
+        --first) first=$2 ;;
+        --beside) beside=$2 ;;
+        *) sed -n 's/^# usage: //p' "$0" >&2 && exit 2 ;;
+    esac
     shift 2
-fi
+done
 cargo=(cargo test --workspace --locked --no-fail-fast)
 threads=$((2 * $(nproc)))
 results=$(mktemp -d)
@@ -27,6 +33,7 @@ timed() {
     exec {out}>&- {err}>&-
     printf '%-12s %3d min %02d s  %5.1f min of processor time  %s\n' "$name" $(((SECONDS - start) / 60)) \
         $(((SECONDS - start) % 60)) "$(awk '{ print ($1 + $2) / 60 }' <<<"$cpu")" $result >>"$results/times"
+    [ $result = ok ]
 }
 
 units() {
@@ -70,6 +77,19 @@ has() {
     done
 }
 
+# prepared NAME COMMAND: runs the command, if there is one, and prints its output when it has ended. Then waits until the tests are
+# compiled, and ends the shell if they are not to run.
+prepared() {
+    if [ -n "$2" ]; then
+        timed "$1" bash -c "$2" >"$results/$1" 2>&1
+        cat "$results/$1"
+    fi
+    until [ -e "$results/built" ]; do
+        [ ! -e "$results/not-built" ] || exit
+        sleep 1
+    done
+}
+
 # take: prints the next group of the queue, and removes it there.
 take() {
     {
@@ -89,19 +109,29 @@ worker() {
 
 asked=$*
 # Long ones first, and durability and backup, which write the most, not beside each other.
-known=$(has durability units hostile backup remote over-helper)
+known=$(has durability units hostile backup helper remote over-helper)
 others=$(for name in "$@"; do [[ " $(echo $known) container project " == *" $name "* ]] || echo "$name"; done)
 printf '%s\n' $known $others >"$results/queue"
 
-timed build "${cargo[@]}" --no-run
-{ behind; worker; } &
-{ behind; worker; } &
-lane $(has container) &
 {
-    [ -z "$beside" ] || timed beside bash -c "$beside" >"$results/beside" 2>&1
-    [ -z "$beside" ] || cat "$results/beside"
+    prepared beside "$beside"
     lane $(has project)
 } &
+{
+    image=
+    # Without an engine, the tests are skipped with the reason.
+    [ -z "$(has container)" ] || image='! docker info >/dev/null 2>&1 || bash tests/image.sh'
+    prepared image "$image"
+    lane $(has container)
+} &
+if [ -z "$first" ] || timed first bash -c "$first"; then
+    timed build "${cargo[@]}" --no-run
+    touch "$results/built"
+    { behind; worker; } &
+    { behind; worker; } &
+else
+    touch "$results/not-built"
+fi
 wait
 
 printf '\n%s\n' "$(cat "$results/times")"

@@ -40,6 +40,11 @@ if ! docker compose version >/dev/null 2>&1; then
     tools+=" docker-compose:docker-compose"
 fi
 
+# CI runs no browser.
+if [ "${CI:-}" != true ]; then
+    tools+=" chromium:chromium chromedriver:chromium-driver"
+fi
+
 # A library: no program tells that it is there.
 if ! compgen -G '/usr/lib/*/libnss_wrapper.so' >/dev/null; then
     tools+=" libnss_wrapper:libnss-wrapper"

@@ -9,11 +9,15 @@ use engine::{Prefix, Repository, Retention, Stop};
 use crate::args::flags::{Flags, SettingFlags};
 use crate::args::load::{configured, inputs};
 use crate::config::load_for_reading;
-use crate::config::log_format::Format;
 use crate::config::mistake::shown_path;
 use crate::config::setting::Key;
+use crate::config::setting::find::find;
+use crate::config::types::{NamedJob, Reach, SnapshotPlace};
+use crate::config::values::log_format::Format;
 use crate::exit::Exit;
-use crate::jobs::copies::{CopyFrom, hint_for};
+use crate::jobs::copies::CopyFrom;
+use crate::jobs::copy_failure::CopyFailure;
+use crate::jobs::copy_hosts::{HostsReached, is_host};
 use crate::jobs::signals::supervise;
 use crate::log;
 use crate::log::Stream;
@@ -25,17 +29,20 @@ Examples:
   backup_manager copy --to /mnt/second_disk/backups --backups-dir /backups
   backup_manager copy --from /mnt/old_disk/backups --backups-dir /backups
   backup_manager copy --to /mnt/usb/backups --newest 1 --dry-run
+  backup_manager copy --to me@nas.example.org:/srv/copies
+      Copy to another machine, over ssh and the backup_manager there
+  backup_manager copy --from me@nas:/backups --backups-dir /backups
   backup_manager copy --job photos --copy-keep-monthly 24
       Bring the copies that COPY_TO names up to date";
 
-/// Copy the snapshots into another folder, with their hard links; a later copy adds what is new
+/// Copy the snapshots into another folder or to another machine, with their hard links; a later copy adds what is new
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Copy into this folder instead of those of COPY_TO
+    /// Copy into this folder, or user@host:DIR, instead of those of COPY_TO
     #[arg(long, value_name = "DIR", conflicts_with = "from")]
     to: Vec<PathBuf>,
-    /// Copy from this folder into BACKUPS_DIR
+    /// Copy from this folder, or user@host:DIR, into BACKUPS_DIR
     #[arg(long, value_name = "DIR")]
     from: Option<PathBuf>,
     /// Copy only this many of the newest snapshots
@@ -81,6 +88,9 @@ struct OneCopy {
     rename_from: Option<u64>,
     fake_super: bool,
     is_own: bool,
+    reach: Reach,
+    /// The job, if the sources are configured.
+    job: Option<Arc<NamedJob>>,
 }
 
 impl OneCopy {
@@ -96,6 +106,8 @@ impl OneCopy {
             rename_from: series.copies.rename_from,
             fake_super: job.is_some_and(|job| job.keep.fake_super),
             is_own: true,
+            reach: series.copies.reach.clone(),
+            job: series.job.clone(),
         }
     }
 
@@ -110,6 +122,8 @@ impl OneCopy {
             rename_from: self.rename_from,
             fake_super: self.fake_super,
             is_own: self.is_own,
+            after_run: false,
+            hosts: HostsReached { reach: &self.reach, job: self.job.as_deref() },
             format: Format::Text,
             display: true,
         }
@@ -134,12 +148,13 @@ pub(crate) fn run(args: Args) -> Exit {
         Ok(copies) => copies,
         Err(exit) => return exit,
     };
-    if dry_run {
-        return copies.iter().fold(Exit::Done, |worst, copy| worst.worse(preview(copy, newest)));
-    }
-    if let Err(error) = log::start(Format::Text, Stream::Stdout, None) {
+    let stream = if dry_run { Stream::Stderr } else { Stream::Stdout };
+    if let Err(error) = log::start(Format::Text, stream, None) {
         fail(&format!("cannot start the log: {error}"));
         return Exit::Failed;
+    }
+    if dry_run {
+        return supervise(move |stop| previews(&copies, newest, &stop), |_| say("stopped"));
     }
     supervise(
         move |stop| all(&copies, newest, &stop),
@@ -158,9 +173,13 @@ fn all(copies: &[OneCopy], newest: Option<NonZeroUsize>, stop: &Arc<Stop>) -> Ex
     worst
 }
 
-fn preview(copy: &OneCopy, newest: Option<NonZeroUsize>) -> Exit {
+fn previews(copies: &[OneCopy], newest: Option<NonZeroUsize>, stop: &Arc<Stop>) -> Exit {
+    copies.iter().fold(Exit::Done, |worst, copy| worst.worse(preview(copy, newest, stop)))
+}
+
+fn preview(copy: &OneCopy, newest: Option<NonZeroUsize>, stop: &Arc<Stop>) -> Exit {
     let to = shown_path(&copy.to);
-    match copy.from(newest).preview(&copy.to) {
+    match copy.from(newest).preview(&copy.to, stop) {
         Ok(lines) if lines.is_empty() => {
             print(format!("{}: {to} lacks no snapshot\n", copy.name).as_bytes())
         }
@@ -168,13 +187,11 @@ fn preview(copy: &OneCopy, newest: Option<NonZeroUsize>) -> Exit {
             let lines: String = lines.iter().map(|line| format!("  {line}\n")).collect();
             print(format!("{}, into {to}:\n{lines}", copy.name).as_bytes())
         }
-        Err(error) => {
-            let hint = hint_for(&error).map(|hint| format!("; {hint}")).unwrap_or_default();
-            fail(&format!("{error}{hint}"));
-            match error {
-                engine::RunError::NotForCopies { .. } => Exit::Usage,
-                _ => Exit::Failed,
-            }
+        Err(CopyFailure { is_stop: true, .. }) => Exit::Signal(0),
+        Err(CopyFailure { what, hint, exit, .. }) => {
+            let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+            fail(&format!("{what}{hint}"));
+            exit
         }
     }
 }
@@ -216,8 +233,13 @@ fn from_folder(
         .and_then(|inputs| configured(&inputs, load_for_reading))
         .ok_or(Exit::Usage)?;
     reading.warnings.iter().for_each(|warning| warn(warning));
-    let there = Repository::open(&from).and_then(|folder| folder.prefixes());
-    let there = there.map_err(|error| unlookable(&error))?;
+    let there = match is_host(&from) {
+        true => of_host(&reading.places),
+        false => {
+            let there = Repository::open(&from).and_then(|folder| folder.prefixes());
+            there.map_err(|error| unlookable(&error))?
+        }
+    };
     let mut copies = Vec::new();
     for place in reading.places {
         let mut prefixes = match &place.prefix {
@@ -228,7 +250,8 @@ fn from_folder(
             prefixes.retain(|prefix| asked.iter().any(|name| name == prefix.as_str()));
         }
         prefixes.retain(|prefix| there.contains(prefix));
-        let job = place.job.as_ref().map(|named| &named.job);
+        let job = place.job.map(Arc::new);
+        let fake_super = job.as_ref().is_some_and(|named| named.job.keep.fake_super);
         copies.extend(prefixes.into_iter().map(|prefix| OneCopy {
             name: if place.prefix.is_some() { place.name.clone() } else { prefix.to_string() },
             from: from.clone(),
@@ -237,8 +260,10 @@ fn from_folder(
             retention: place.copies.retention.clone(),
             backups_mode: place.backups_mode,
             rename_from: place.copies.rename_from,
-            fake_super: job.is_some_and(|job| job.keep.fake_super),
+            fake_super,
             is_own: false,
+            reach: place.copies.reach.clone(),
+            job: job.clone(),
         }));
     }
     if copies.is_empty() {
@@ -253,6 +278,16 @@ fn from_folder(
     Ok(copies)
 }
 
+/// The prefixes to copy from a host, whose folder is not known yet: the default one, unless another one is set.
+fn of_host(places: &[SnapshotPlace]) -> Vec<Prefix> {
+    let prefixes: Vec<_> = places.iter().filter_map(|place| place.prefix.clone()).collect();
+    let default = || find("BACKUP_NAME_PREFIX")?.default.and_then(|name| Prefix::new(name).ok());
+    if prefixes.is_empty() { default().into_iter().collect() } else { prefixes }
+}
+
 fn absolute(path: &Path) -> PathBuf {
-    straight_from_here(path.as_os_str())
+    match is_host(path) {
+        true => path.to_owned(),
+        false => straight_from_here(path.as_os_str()),
+    }
 }

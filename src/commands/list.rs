@@ -10,7 +10,7 @@ use engine::snapshot::SnapshotState;
 use crate::args::flags::{Places, SettingFlags};
 use crate::exit::Exit;
 use crate::snapshots::objects;
-use crate::snapshots::only_folder::{contents, no_snapshot};
+use crate::snapshots::only_folder::{Contents, no_snapshot};
 use crate::snapshots::open::{Series, Where, age, open, shown_folder, unlookable};
 use crate::snapshots::sizes::{by_folder, names, sizes};
 use crate::term::colour::Style;
@@ -77,7 +77,7 @@ pub(crate) fn run(args: Args) -> Exit {
             }
             let gap = if index > 0 || series.prefix != folder[0].prefix { "\n" } else { "" };
             let newest = rows.iter().rev().find_map(|row| row.report.as_ref());
-            let sources = newest.map(|report| format!(" {}", contents(report)));
+            let sources = newest.map(|report| format!(" {}", Contents::of(report)));
             if all.len() > 1 || sources.is_some() {
                 let (name, dir) = (&series.name, shown_folder(series));
                 out.prose(&format!("{gap}{name}, in {dir}:{}\n", sources.unwrap_or_default()));

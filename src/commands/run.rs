@@ -9,8 +9,8 @@ use chrono::TimeDelta;
 use engine::Accept;
 
 use crate::args::flags::SettingFlags;
-use crate::config::find_setting::get;
 use crate::config::mistake::Mistake;
+use crate::config::setting::find::get;
 use crate::config::types::{Config, Inputs};
 use crate::config::{load, load_broken};
 use crate::daemon::config_dir::give_away_empty;

@@ -1,11 +1,10 @@
 //! `serve`: the far end of a remote source or of a restore, started by another backup_manager over ssh.
 
-use std::fs::File;
-use std::io::IsTerminal;
-use std::os::fd::AsFd;
+use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-use transport::helper::serve::{ServeError, ServeOptions, serve};
+use transport::helper::far_end::{ServeError, ServeOptions, serve};
 
 use crate::exit::Exit;
 use crate::term::print::fail;
@@ -14,7 +13,9 @@ const EXAMPLES: &str = "\
 It talks to the backup_manager that has the snapshots, on its standard input and output, and ends with the \
 connection. With --read-only it reads folders, regular files and metadata, and nothing else. Without it, restores to this \
 host write through it, with the rights of the user that it runs as. Where the kernel has Landlock, it gives up the right \
-to use anything but the roots, and with --read-only to write anything.
+to use anything but the roots, and with --read-only to write anything. A copy to this host (copy --to) also goes through it. \
+With --append-only it only accepts the snapshots of such copies: it stores them below the root, and reads, changes and removes \
+nothing there on request, so a machine that is not trusted with the history cannot harm what is stored.
 
 As a forced command in ~/.ssh/authorized_keys of the remote host (command=\"…\",restrict in front of the key), a \
 key can use these folders and nothing else.
@@ -26,6 +27,8 @@ Examples:
       A key that reads these folders
   backup_manager serve --root /srv/restored
       A key that restores into this folder
+  backup_manager serve --append-only --root /srv/copies
+      A key that adds copies of snapshots, and does nothing else
 
 Exit codes: 0 the connection ended; 1 the other end is no backup_manager, the connection broke, or the kernel refuses to \
 confine it; 2 usage, or a --root that is not absolute, not there or not to be entered.";
@@ -41,30 +44,46 @@ pub(crate) struct Args {
     /// Refuse every request to write; restores to this host then go over SFTP, if it offers that
     #[arg(long)]
     read_only: bool,
+    /// Accept the snapshots of copies to this host, and refuse everything else; needs exactly one --root
+    #[arg(long, conflicts_with = "read_only", requires = "roots")]
+    append_only: bool,
     /// A folder that may be used, with all that is in it; can be given several times [default: all that the user may use]
     #[arg(long = "root", value_name = "PATH")]
     roots: Vec<PathBuf>,
 }
 
 pub(crate) fn run(args: Args) -> Exit {
-    let Args { read_only, roots } = args;
-    if std::io::stdin().is_terminal() {
+    let Args { read_only, append_only, roots } = args;
+    if append_only && roots.len() != 1 {
+        fail("--append-only needs exactly one --root: the folder that holds the copies");
+        return Exit::Usage;
+    }
+    if io::stdin().is_terminal() {
         fail(TYPED);
         return Exit::Usage;
     }
-    let options =
-        ServeOptions { roots, writes: !read_only, version: env!("CARGO_PKG_VERSION").to_owned() };
-    // Without the buffer of lines that the standard output has: the messages are bytes.
-    let output = match std::io::stdout().as_fd().try_clone_to_owned() {
-        Ok(output) => File::from(output),
-        Err(error) => {
-            fail(&format!("cannot use the standard output: {error}"));
-            return Exit::Failed;
-        }
+    let options = ServeOptions {
+        roots,
+        writes: !read_only,
+        only_adds: append_only,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    // Without the buffers that the standard streams have: the messages are bytes, and a copy exchanges the roles of the ends.
+    let own = |stream: io::Result<OwnedFd>| {
+        stream.map_err(|error| {
+            fail(&format!("cannot use the standard streams: {error}"));
+            Exit::Failed
+        })
+    };
+    let streams = own(io::stdin().as_fd().try_clone_to_owned())
+        .and_then(|input| Ok((input, own(io::stdout().as_fd().try_clone_to_owned())?)));
+    let (input, output) = match streams {
+        Ok(streams) => streams,
+        Err(exit) => return exit,
     };
     // A pipe that breaks while no request arrives: the near end is gone.
     let broken = || std::process::exit(i32::from(Exit::Failed.code()));
-    match serve(&options, std::io::stdin().lock(), output, broken) {
+    match serve(&options, input, output, broken) {
         Ok(()) => Exit::Done,
         Err(error) => {
             fail(&error.to_string());

@@ -6,13 +6,12 @@ use std::sync::Arc;
 
 use chrono::{Local, TimeDelta, Utc};
 use engine::Context;
-use engine::Repository;
+use engine::SnapshotName;
 use engine::Stop;
 use engine::entry::escape::shown;
 use engine::verify::Portion;
 use engine::verify::{Flaw, Verified};
 use engine::verify::{rolled, rolling, verify};
-use engine::{Prefix, SnapshotName};
 use engine::{Progress, Silent};
 use serde_json::json;
 
@@ -22,7 +21,7 @@ use crate::exit::Exit;
 use crate::hint;
 use crate::jobs::context;
 use crate::jobs::signals::supervise;
-use crate::snapshots::open::{Where, open, pick, unlookable};
+use crate::snapshots::open::{Series, Where, open, pick, unlookable};
 use crate::term::colour::Style;
 use crate::term::out::Out;
 use crate::term::print::{fail, say, warn};
@@ -40,7 +39,8 @@ run links that file, and the next run copies it again from the source.
 
 --heal-from DIR brings what is damaged from another copy of the backups folder: content, names, owners, modes and times \
 that the manifest records, where a snapshot of the same name in DIR has exactly that. A healed file is a new inode under all \
-of its names. Files that were added stay. --dry-run shows what would be healed.
+of its names. Files that were added stay. From user@host:DIR only what is damaged crosses the line, through the \
+backup_manager there. --dry-run shows what would be healed.
 
 Each call with --rolling 30d reads so much that everything is read once in 30 days. Call it daily, for example from cron.
 
@@ -49,6 +49,7 @@ Examples:
   backup_manager verify --all --record
   backup_manager verify --sample 5%
   backup_manager verify --all --heal-from /mnt/copy/backups --dry-run
+  backup_manager verify --all --heal-from me@nas:/srv/copies
 
 Exit codes: 0 everything that was read is as recorded, or was healed; 3 nothing is damaged, but some files have no hash (--record); \
 4 damage was found.";
@@ -72,7 +73,7 @@ pub(crate) struct Args {
     /// Record a hash for files that have none, and a manifest for snapshots that have none
     #[arg(long)]
     record: bool,
-    /// Bring what is damaged from this backups folder, which has snapshots of the same names
+    /// Bring what is damaged from this backups folder, or user@host:DIR, which has snapshots of the same names
     #[arg(long, value_name = "DIR")]
     heal_from: Option<PathBuf>,
     /// Show what --heal-from would heal, and change no snapshot
@@ -115,8 +116,7 @@ fn period(text: &str) -> Result<TimeDelta, String> {
 
 /// The snapshots of one prefix to check.
 struct VerifyJobs {
-    catalog: Arc<Repository>,
-    prefix: Prefix,
+    series: Series,
     snapshots: Vec<SnapshotName>,
 }
 
@@ -144,23 +144,15 @@ pub(crate) fn run(args: Args) -> Exit {
 fn prepare(args: Args) -> Result<Work, Exit> {
     let Args { snapshots, all, sample, rolling, record, heal_from, dry_run, json, place, settings } =
         args;
-    let heal = match heal_from.map(|dir| Repository::open(&dir)).transpose() {
-        Ok(other) => other.map(|other| HealFrom { other, dry_run, json }),
-        Err(error) => return Err(unlookable(&error)),
-    };
+    let heal = heal_from.map(|from| HealFrom::open(&from, dry_run, json)).transpose()?;
     let series = open(place, settings.given, Vec::new())?;
-    let mut batches: BTreeMap<usize, VerifyJobs> = BTreeMap::new();
+    let mut chosen: BTreeMap<usize, Vec<SnapshotName>> = BTreeMap::new();
     let now = Local::now();
     let mut add = |number: usize, names: &[SnapshotName]| {
-        let one = &series[number];
-        let batch = batches.entry(number).or_insert_with(|| VerifyJobs {
-            catalog: Arc::clone(&one.catalog),
-            prefix: one.prefix.clone(),
-            snapshots: Vec::new(),
-        });
-        batch.snapshots.extend_from_slice(names);
-        batch.snapshots.sort_by_key(|name| name.stamp);
-        batch.snapshots.dedup();
+        let all = chosen.entry(number).or_default();
+        all.extend_from_slice(names);
+        all.sort_by_key(|name| name.stamp);
+        all.dedup();
     };
     for text in &snapshots {
         if text == "all" {
@@ -188,7 +180,11 @@ fn prepare(args: Args) -> Result<Work, Exit> {
             }
         }
     }
-    let batches: Vec<VerifyJobs> = batches.into_values().collect();
+    let batch = |(number, series)| {
+        let snapshots = chosen.remove(&number)?;
+        Some(VerifyJobs { series, snapshots })
+    };
+    let batches: Vec<VerifyJobs> = series.into_iter().enumerate().filter_map(batch).collect();
     if batches.is_empty() {
         fail(
             "there is no complete snapshot; take one with run, or write --backups-dir with the folder that holds them",
@@ -221,7 +217,7 @@ impl Work {
             let show = Show::Display(Parts { noun: "snapshot", paths });
             ProgressTimer::start(Arc::clone(&progress), show, Task::Verify)
         });
-        let found = verify(&batch.catalog, &batch.snapshots, portion, self.record, &context);
+        let found = verify(&batch.series.catalog, &batch.snapshots, portion, self.record, &context);
         drop(ticker);
         let found = match found {
             Ok(Some(found)) => found,
@@ -238,19 +234,19 @@ impl Work {
         }
         let mut exit = exit_of(&found);
         if let Some(heal) = self.heal.as_ref().filter(|_| found.is_damaged()) {
-            match heal.heal(&batch.catalog, &batch.prefix, &found, &context, out) {
+            match heal.heal(&batch.series, &found, &context, out) {
                 Ok(true) => exit = exit_of(&healed(found.clone())),
                 Ok(false) => {}
                 Err(failed) => exit = exit.worse(failed),
             }
         }
         if let Some(next) = next
-            && let Err(error) = rolled(&batch.catalog, &batch.prefix, &next)
+            && let Err(error) = rolled(&batch.series.catalog, &batch.series.prefix, &next)
         {
             exit = exit.worse(unlookable(&error));
         }
         if exit == Exit::Damaged {
-            fail(&format!("damage found in {}; {}", batch.prefix, hint::damaged()));
+            fail(&format!("damage found in {}; {}", batch.series.prefix, hint::damaged()));
         }
         if found.flaws.iter().any(|(_, flaw)| matches!(flaw, Flaw::Forbidden(_))) {
             warn(hint::forbidden());
@@ -277,7 +273,8 @@ impl Work {
                 (Portion::sample(share, seed.unsigned_abs()), None)
             }
             (None, Some(period)) => {
-                let (portion, next) = rolling(&batch.catalog, &batch.prefix, period, context);
+                let (portion, next) =
+                    rolling(&batch.series.catalog, &batch.series.prefix, period, context);
                 (portion, Some(next))
             }
             (None, None) => (Portion::ALL, None),
@@ -317,7 +314,7 @@ fn objects(batch: &VerifyJobs, found: &Verified, out: &mut Out) {
         }));
     }
     out.object(&json!({
-        "type": "summary", "job": batch.prefix.as_str(), "snapshots": found.snapshots, "names": found.names,
+        "type": "summary", "job": batch.series.prefix.as_str(), "snapshots": found.snapshots, "names": found.names,
         "good": found.good, "bytes": found.bytes, "unproved": found.unproved, "recorded": found.recorded,
         "manifests": found.manifests,
         "damaged": found.damaged.len(), "flaws": found.flaws.len(),
@@ -339,7 +336,7 @@ fn text(batch: &VerifyJobs, found: &Verified, out: &mut Out) {
         out.prose(&format!("{word}  {snapshot}: {flaw}\n"));
     }
     let mut rows = vec![
-        ("job", batch.prefix.to_string()),
+        ("job", batch.series.prefix.to_string()),
         ("snapshots", count(found.snapshots as u64)),
         ("proved", format!("{}, {}", counted(found.good, "file", "files"), bytes(found.bytes))),
         ("damaged", counted(found.damaged.len() as u64, "file", "files")),

@@ -18,7 +18,7 @@ use crate::term::password::ask_password;
 use crate::term::print::{fail, say};
 
 const EXAMPLES: &str = "\
-The page only reads: it gives up the right to open anything but the backups folders, where the kernel has Landlock. \
+The page only reads: it gives up the right to open anything but the backups folders and the sources on this machine, where the kernel has Landlock. \
 It answers on this machine only, unless WEB_USERS_FILE names the users who may log in. Restore shows the command and \
 does nothing. Behind a reverse proxy see docs/web.md: a unix socket, WEB_BASE_PATH, WEB_HOST.
 
@@ -61,7 +61,8 @@ pub(crate) fn run(args: Args) -> Exit {
     }
     let Some((page, settings)) = Page::load(&inputs, given) else { return Exit::Usage };
     let WebSettings { listen, users_file, base_path, hosts } = settings;
-    let folders = page.folders();
+    let known = page.settings.known();
+    let (folders, sources) = (known.folders(), known.sources());
     // A folder that is made later could not be opened any more.
     if let Some(missing) = folders.iter().find(|folder| !folder.is_dir()) {
         fail(&format!(
@@ -71,7 +72,7 @@ pub(crate) fn run(args: Args) -> Exit {
         return Exit::Failed;
     }
     let listen = args.listen.or(listen).unwrap_or_default();
-    let settings = Settings { listen, users_file, base_path, hosts, folders };
+    let settings = Settings { listen, users_file, base_path, hosts, folders, sources };
     if let Err(error) = end_on_signals() {
         fail(&format!("cannot catch signals: {error}"));
         return Exit::Failed;
@@ -122,7 +123,7 @@ fn add(settings: &WebSettings, name: &str) -> Exit {
     };
     match add_user(path, name, &password) {
         Ok(()) => {
-            say(&format!("{name} can log in once the page is started again"));
+            say(&format!("{name} can log in"));
             Exit::Done
         }
         Err(error) => {

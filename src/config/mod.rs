@@ -1,29 +1,22 @@
 //! Loads the configuration with the precedence flags > environment > config file > default, and checks all of
 //! it.
 
-pub(crate) mod alert_channels;
 #[cfg(test)]
 mod any_tests;
-pub(crate) mod bandwidth;
 pub(crate) mod bounded;
 pub(crate) mod checks;
-pub(crate) mod example;
 pub(crate) mod exposed;
-pub(crate) mod find_setting;
-pub(crate) mod io_priority;
+pub(crate) mod host_dir;
 pub(crate) mod layers;
-pub(crate) mod log_format;
 pub(crate) mod mistake;
 pub(crate) mod names;
 pub(crate) mod resolve;
 pub(crate) mod rsync;
 pub(crate) mod setting;
-pub(crate) mod setting_row;
-#[cfg(test)]
-mod setting_tests;
 #[cfg(test)]
 mod tests;
 pub(crate) mod types;
+pub(crate) mod values;
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -74,6 +67,7 @@ pub(crate) fn load(inputs: &Inputs) -> Result<Config, Vec<Mistake>> {
             remote.known_hosts.clone_from(&known_hosts);
         }
         let web = crate::config::resolve::web(layers, &inputs.current_dir);
+        jobs.iter_mut().for_each(|job| job.copies.reach.known_hosts.clone_from(&known_hosts));
         move |warnings, notes| Config {
             jobs,
             jobs_at_once,
@@ -102,6 +96,7 @@ pub(crate) fn load_for_reading(inputs: &Inputs) -> Result<SnapshotConfig, Vec<Mi
         let known_hosts = known_hosts(inputs);
         for place in &mut places {
             place.known_hosts.clone_from(&known_hosts);
+            place.copies.reach.known_hosts.clone_from(&known_hosts);
             if let Some(remote) = place.job.as_mut().and_then(|job| job.remote.as_mut()) {
                 remote.known_hosts.clone_from(&known_hosts);
             }
@@ -176,7 +171,7 @@ fn layers(inputs: &Inputs, mistakes: &mut Vec<Mistake>) -> Layers {
 pub(crate) fn flags(inputs: &Inputs, mistakes: &mut Vec<Mistake>) -> Layer {
     let mut layer = Layer::default();
     for (key, value) in &inputs.flags {
-        let setting = crate::config::find_setting::get(*key);
+        let setting = crate::config::setting::find::get(*key);
         let origin = SettingOrigin::flag(&setting.flag());
         let value =
             crate::config::layers::environment::without_quotes(setting, value, &origin, mistakes);
@@ -201,15 +196,25 @@ pub(crate) fn rsync_args(
     GivenValue { value, origin }
 }
 
-fn config_file(inputs: &Inputs, mistakes: &mut Vec<Mistake>) -> FileSettings {
+/// The path of the config file.
+pub(crate) fn config_path(inputs: &Inputs) -> PathBuf {
+    inputs.current_dir.join(named_file(inputs).0)
+}
+
+/// The path of the config file, and what names it; the default has no origin.
+fn named_file(inputs: &Inputs) -> (PathBuf, Option<SettingOrigin>) {
     let variable = crate::config::layers::environment::value(&inputs.variables, CONFIG_FILE);
-    let (path, origin) = match (&inputs.config_file, variable) {
+    match (&inputs.config_file, variable) {
         (Some(path), _) => (path.clone(), Some(SettingOrigin::command_line("--config"))),
         (None, Some(path)) => (path.into(), Some(SettingOrigin::variable(CONFIG_FILE))),
         (None, None) => {
             (config_dir(&inputs.variables, &inputs.current_dir).join(CONFIG_FILE_NAME), None)
         }
-    };
+    }
+}
+
+fn config_file(inputs: &Inputs, mistakes: &mut Vec<Mistake>) -> FileSettings {
+    let (path, origin) = named_file(inputs);
     let folder = crate::config::layers::environment::value(&inputs.variables, CONFIG_DIR);
     if let Some(what) = folder.and_then(|folder| quoted_path(folder, &inputs.current_dir)) {
         mistakes.push(SettingOrigin::variable(CONFIG_DIR).mistake(what));

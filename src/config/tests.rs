@@ -8,9 +8,9 @@ use std::path::Path;
 use engine::Prefix;
 use tempfile::TempDir;
 
-use crate::config::log_format::Format;
 use crate::config::setting::Key;
 use crate::config::types::{Config, Inputs, NamedJob};
+use crate::config::values::log_format::Format;
 use crate::config::{load, load_for_reading};
 
 /// A folder with a config file, and the other inputs of a test.

@@ -13,12 +13,12 @@ use transport::remote::RemoteHelper;
 use transport::ssh::connect::address::Address;
 use web::Listen;
 
-use crate::config::alert_channels::{AlertLevel, Channels};
-use crate::config::bandwidth::Bandwidth;
-use crate::config::io_priority::IoPriority;
-use crate::config::log_format::Format;
 use crate::config::rsync::parsed::RsyncOptions;
 use crate::config::setting::Key;
+use crate::config::values::alert_channels::{AlertLevel, Channels};
+use crate::config::values::bandwidth::Bandwidth;
+use crate::config::values::io_priority::IoPriority;
+use crate::config::values::log_format::Format;
 use crate::schedule::window::OpenHours;
 
 /// The user's commands of a job, and their time limit.
@@ -31,7 +31,7 @@ pub(crate) struct Hooks {
 }
 
 /// All inputs of a configuration.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Inputs {
     /// Settings on the command line.
     pub(crate) flags: Vec<(Key, OsString)>,
@@ -69,7 +69,7 @@ pub(crate) struct Config {
 }
 
 /// The settings of the web page.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct WebSettings {
     /// `WEB_LISTEN`.
     pub(crate) listen: Option<Listen>,
@@ -200,7 +200,7 @@ pub(crate) struct Remote {
 /// The further copies of a job's snapshots.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Copies {
-    /// `COPY_TO`.
+    /// `COPY_TO`: folders, and `user@host:DIR`.
     pub(crate) to: Vec<PathBuf>,
     /// `COPY_MAX_BACKUPS`, `COPY_KEEP_…`.
     pub(crate) retention: Retention,
@@ -208,6 +208,19 @@ pub(crate) struct Copies {
     pub(crate) max_age: TimeDelta,
     /// `RENAME_DETECTION`.
     pub(crate) rename_from: Option<u64>,
+    /// How the hosts among them are reached.
+    pub(crate) reach: Reach,
+}
+
+/// How the hosts of copies are reached.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reach {
+    /// The time limit for an answer.
+    pub(crate) answer_timeout: Duration,
+    /// `REMOTE_HELPER`; `None` if it is not set.
+    pub(crate) helper: Option<RemoteHelper>,
+    /// The file with host keys in addition to the user's own, if there is one.
+    pub(crate) known_hosts: Option<PathBuf>,
 }
 
 /// When a job counts as unhealthy.

@@ -11,9 +11,9 @@ use engine::fs::Dir;
 use engine::fs::Resolved;
 
 use crate::config::bounded;
-use crate::config::example;
 use crate::config::mistake::shown_path;
 use crate::config::names::CONFIG_FILE_NAME;
+use crate::config::setting::example;
 use crate::daemon::puid::Identity;
 use crate::hint::typed::outside;
 

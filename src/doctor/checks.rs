@@ -27,7 +27,7 @@ use crate::doctor::network_disk::NetworkDisk;
 use crate::hint::step::Step;
 use crate::jobs::open_source::local;
 use crate::schedule::crontab::Crontab;
-use crate::snapshots::only_folder::contents;
+use crate::snapshots::only_folder::Contents;
 use crate::term::local_time;
 use crate::term::units::{bytes, counted};
 
@@ -183,7 +183,7 @@ pub(crate) fn history(dir: &Path, prefix: &Prefix, job: Option<&NamedJob>) -> Ve
 fn snapshots(look: &Look) -> String {
     let complete = counted(look.history.complete.len() as u64, "snapshot", "snapshots");
     match look.reports.last() {
-        Some(report) => format!("{complete}, the newest of {}", contents(report)),
+        Some(report) => format!("{complete}, the newest of {}", Contents::of(report)),
         None => complete,
     }
 }

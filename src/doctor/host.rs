@@ -13,6 +13,7 @@ use transport::remote::{NoHelper, RemoteHelper, RemoteSource};
 use transport::remote_target::look_for_writing_helper;
 use transport::ssh::connect::user_entry::{Account, account, ssh_folder};
 
+use crate::config::host_dir::{self, HostDir};
 use crate::config::mistake::shown_path;
 use crate::config::types::{NamedJob, Remote};
 use crate::daemon::keys::{self, KeyComplaint};
@@ -151,6 +152,28 @@ const PUT: &str =
 
 /// What to do where the key has a forced command already, which hides where the helper is.
 const KEEP: &str = "with the program that the line of the present key names: ";
+
+/// The lines for the hosts of the copies with which a key can add snapshots, and nothing else.
+pub(crate) fn copy_keys(job: &NamedJob) -> Vec<DoctorFinding> {
+    let hosts = job.copies.to.iter().filter_map(|to| HostDir::of(to));
+    let line = |HostDir { address, dir }: HostDir| {
+        let program = match &job.copies.reach.helper {
+            Some(RemoteHelper::Command(command)) => command.clone(),
+            _ => "backup_manager".to_owned(),
+        };
+        let root = if dir.is_empty() { b"/srv/copies".to_vec() } else { dir };
+        let command = format!("{program} serve --append-only --root {}", shell::word(&root));
+        let line = format!("command=\"{}\",restrict", command.replace('"', "\\\""));
+        DoctorFinding::good(
+            "copy key",
+            format!(
+                "a key that can add copies to {} and do nothing else has this in front of it in ~/.ssh/authorized_keys there: {line}",
+                host_dir::account(&address)
+            ),
+        )
+    };
+    hosts.map(line).collect()
+}
 
 /// The lines for the host with which a key can read the sources of this job, or restore into them, and nothing else.
 fn key_lines(

@@ -48,6 +48,7 @@ pub(crate) fn examine(
             None => checks::sources(job, stop),
         };
         found.extend(checks::destination(dir, job.job.backups_mode));
+        found.extend(host::copy_keys(job));
         found.extend(checks::history(dir, prefix, Some(job)));
         found.extend(checks::ownership(dir, ask.give_back));
         found.extend(checks::orphans(dir, prefix, ask.remove_orphans, stop));

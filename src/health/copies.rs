@@ -1,17 +1,17 @@
 //! What is known of the further copies of a job's snapshots, and whether one is too old. Does no I/O.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use engine::SnapshotName;
-use engine::repository::AppFiles;
+use engine::repository::{AppFiles, LastDrill};
 use engine::{LookError, Prefix};
 use serde::{Deserialize, Serialize};
 
 use crate::config::mistake::shown_path;
 use crate::config::types::Copies;
-use crate::health::shown;
+use crate::health::reason::Reason;
 
 /// The folder of the states in `.backup_manager/`.
 const FOLDER: &str = "copies";
@@ -37,6 +37,8 @@ pub(crate) struct CopyState {
     pub(crate) reason: Option<String>,
     /// Whether its disk was missing.
     pub(crate) absent: bool,
+    /// The last restore drill of it.
+    pub(crate) drill: Option<LastDrill>,
 }
 
 impl CopyState {
@@ -70,6 +72,17 @@ impl CopyStates {
     }
 }
 
+/// The copies whose last restore drill failed: when it ended, and what is wrong.
+pub(crate) fn failed_drills(copies: &Copies, states: &CopyStates) -> Vec<(String, Reason)> {
+    let failed = |to: &PathBuf| {
+        let folder = shown_path(to);
+        let drill = states.0.get(&folder)?.drill.as_ref()?;
+        let reason = Box::new(Reason::of_drill(drill)?);
+        Some((drill.finished.clone(), Reason::CopyDrill { folder, reason }))
+    };
+    copies.to.iter().filter_map(failed).collect()
+}
+
 /// A copy whose newest snapshot is too old.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LateCopy {
@@ -78,7 +91,7 @@ pub(crate) struct LateCopy {
     /// When its newest snapshot was taken.
     pub(crate) since: DateTime<Utc>,
     /// What is wrong.
-    pub(crate) what: String,
+    pub(crate) reason: Reason,
 }
 
 /// The copies that are too old at `now`. `newest` is the time of the job's own newest snapshot: a copy that has it is as good
@@ -99,26 +112,19 @@ pub(crate) fn late(
         if now - since <= copies.max_age || is_whole {
             continue;
         }
-        let age = shown(now - since);
-        let limit = format!("more than {} (COPY_MAX_AGE_H)", shown(copies.max_age));
-        let what = match known {
-            true => format!("the newest snapshot of the copy in {folder} is {age} old, {limit}"),
-            false => format!("there is no copy in {folder} since {age}, {limit}"),
+        let (age, limit) = (now - since, copies.max_age);
+        let why = state.and_then(|state| state.reason.clone());
+        let reason = match known {
+            true => Reason::OldCopy { folder: folder.clone(), age, limit, why },
+            false => Reason::NoCopy { folder: folder.clone(), age, limit, why },
         };
-        let reason = state.and_then(|state| state.reason.as_ref());
-        let what = match reason {
-            Some(reason) => format!("{what}: {reason}"),
-            None => what,
-        };
-        late.push(LateCopy { folder, since, what });
+        late.push(LateCopy { folder, since, reason });
     }
     late
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use chrono::TimeDelta;
 
     use super::*;
@@ -146,7 +152,7 @@ mod tests {
             let state = CopyState { since: at(since).timestamp(), newest, ..CopyState::default() };
             let states = CopyStates([("/b".to_owned(), state)].into());
             let found = late(at(now), &copies, &states, (Some(at(0)), own.map(at)));
-            let found: Vec<_> = found.iter().map(|late| late.what.as_str()).collect();
+            let found: Vec<_> = found.iter().map(|late| late.reason.to_string()).collect();
             let found = found.join("; ");
             let is_so =
                 if expected.is_empty() { found.is_empty() } else { found.contains(expected) };

@@ -4,6 +4,7 @@
 pub(crate) mod copies;
 pub(crate) mod growth;
 pub(crate) mod mass_change;
+pub(crate) mod reason;
 
 use std::num::NonZeroUsize;
 
@@ -14,9 +15,8 @@ use engine::inspect::Look;
 use engine::snapshot::{Decision, never_set};
 
 use crate::config::types::HealthLimits;
+use crate::health::reason::Reason;
 use crate::schedule::window::OpenHours;
-use crate::term::local_time;
-use crate::term::units::{counted, duration};
 
 /// The newest snapshot that counts, and its age. A snapshot from the future has the age 0.
 pub(crate) fn newest(history: &History, now: DateTime<Utc>) -> Option<(&SnapshotName, TimeDelta)> {
@@ -42,40 +42,31 @@ pub(crate) fn complaints(
     look: &Look,
     alert: HealthLimits,
     since: Option<DateTime<Utc>>,
-) -> Vec<String> {
+) -> Vec<Reason> {
     let mut complaints = Vec::new();
     complaints.extend(age_complaint(now, look, alert, since));
     complaints.extend(unread_complaint(now, look, alert.max_age));
     let failures = failures(look);
     if usize::try_from(failures).is_ok_and(|failures| failures >= NonZeroUsize::get(alert.failures))
     {
-        let reason = look.status.as_ref().filter(|_| !killed(look));
-        let reason = reason.and_then(|status| status.reason.clone());
-        let reason = reason.unwrap_or_else(|| "it was killed, or the machine went down".to_owned());
-        complaints.push(match failures {
-            1 => format!("the last run failed: {reason}"),
-            failures => format!("the last {failures} runs failed, the last one: {reason}"),
-        });
+        let status = look.status.as_ref().filter(|_| !killed(look));
+        let why = status.and_then(|status| status.reason.clone());
+        complaints.push(Reason::Failed { runs: failures, why });
     }
     if let Some(stuck) = look.status.iter().flat_map(|status| &status.stuck).next() {
-        complaints.push(stuck.to_string());
+        complaints.push(Reason::Stuck {
+            snapshot: stuck.snapshot.clone(),
+            path: stuck.path.clone(),
+            why: stuck.why.clone(),
+        });
     }
     complaints.extend(drill_complaint(look));
     complaints
 }
 
 /// Why the last restore drill failed.
-pub(crate) fn drill_complaint(look: &Look) -> Option<String> {
-    let drill = look.last_drill.as_ref()?;
-    let reason = drill.reason.as_ref()?;
-    let time = local_time::of_rfc3339(&drill.finished);
-    Some(match drill.failed {
-        0 => format!("the restore drill of {time} could not be done: {reason}"),
-        failed => format!(
-            "the restore drill of {time} failed: {} of {} did not come back as backed up, the first: {reason}",
-            failed, drill.snapshot
-        ),
-    })
+pub(crate) fn drill_complaint(look: &Look) -> Option<Reason> {
+    Reason::of_drill(look.last_drill.as_ref()?)
 }
 
 fn age_complaint(
@@ -83,32 +74,26 @@ fn age_complaint(
     look: &Look,
     alert: HealthLimits,
     since: Option<DateTime<Utc>>,
-) -> Option<String> {
-    let max_age = alert.max_age;
-    let limit = || format!("{} (MAX_AGE_H)", shown(max_age));
+) -> Option<Reason> {
+    let limit = alert.max_age;
     if let Some((newest, age)) = newest(&look.history, now) {
         return if now > overdue(newest.stamp.time(), &alert) {
-            Some(format!("the newest snapshot is {} old, more than {}", shown(age), limit()))
+            Some(Reason::Old { age, limit })
         } else if never_set(now) {
-            Some(format!(
-                "the clock was never set, it says {}; set it (timedatectl set-ntp true)",
-                local_time::minute(now)
-            ))
-        } else if newest.stamp.time() - now > max_age {
-            Some(format!("the newest snapshot, {newest}, is from the future; check the clock"))
+            Some(Reason::ClockNeverSet { now })
+        } else if newest.stamp.time() - now > limit {
+            Some(Reason::FromTheFuture { newest: newest.clone() })
         } else {
             None
         };
     }
     let begun = look.history.incomplete.iter().map(|name| name.stamp.time());
     match begun.chain(since).min() {
-        None if failures(look) > 0 => Some("there is no snapshot yet".to_owned()),
-        None => Some("there is no snapshot yet, and no run has begun".to_owned()),
-        Some(begun) if now > overdue(begun, &alert) => Some(format!(
-            "no snapshot was completed in the {} since it began, more than {}",
-            shown(now - begun),
-            limit()
-        )),
+        None if failures(look) > 0 => Some(Reason::NoSnapshot),
+        None => Some(Reason::NoRun),
+        Some(begun) if now > overdue(begun, &alert) => {
+            Some(Reason::NotCompleted { since: now - begun, limit })
+        }
         Some(_) => None,
     }
 }
@@ -119,17 +104,11 @@ pub(crate) fn unread_since(look: &Look) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(since).ok().map(DateTime::from)
 }
 
-fn unread_complaint(now: DateTime<Utc>, look: &Look, max_age: TimeDelta) -> Option<String> {
-    let since = unread_since(look).filter(|since| now - *since > max_age)?;
+fn unread_complaint(now: DateTime<Utc>, look: &Look, limit: TimeDelta) -> Option<Reason> {
+    let since = unread_since(look).filter(|since| now - *since > limit)?;
     let report = look.reports.last()?;
-    Some(format!(
-        "{} could not be read and {} carried forward, the oldest since {}, longer than {} (MAX_AGE_H); the report of {} lists them",
-        counted(report.counts.carried_forward, "entry", "entries"),
-        if report.counts.carried_forward == 1 { "is" } else { "are" },
-        local_time::minute(since),
-        shown(max_age),
-        report.snapshot,
-    ))
+    let number = report.counts.carried_forward;
+    Some(Reason::Unread { number, since, limit, report: report.snapshot.clone() })
 }
 
 /// The time until which a snapshot taken at `newest` is young enough: until it is older than `MAX_AGE_H`, and until
@@ -154,11 +133,6 @@ pub(crate) fn due(
         Decision::Resume(_) | Decision::Start => now,
     };
     hours.map_or(due, |hours| hours.first_open(due))
-}
-
-fn shown(time: TimeDelta) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "seconds of less than a century")]
-    duration(time.num_seconds() as f64)
 }
 
 #[cfg(test)]
@@ -188,6 +162,10 @@ mod tests {
         let complete = complete.iter().map(|hours| name(*hours, SnapshotState::Complete));
         let incomplete = incomplete.iter().map(|hours| name(*hours, SnapshotState::Incomplete));
         Look { history: History::of(complete.chain(incomplete)), ..Look::default() }
+    }
+
+    fn joined(reasons: &[Reason]) -> String {
+        reasons.iter().map(Reason::to_string).collect::<Vec<_>>().join("; ")
     }
 
     fn failed(times: u32) -> Option<JobStatus> {
@@ -230,7 +208,7 @@ mod tests {
             (&[0, 1000], &[], None, 1, ""),
         ] {
             let look = snapshots(complete, incomplete);
-            let found = complaints(at(now), &look, alert(), since.map(at)).join("; ");
+            let found = joined(&complaints(at(now), &look, alert(), since.map(at)));
             let same =
                 if expected.is_empty() { found.is_empty() } else { found.contains(expected) };
             assert!(same, "{complete:?} {incomplete:?} {since:?} {now}: {found:?}");
@@ -249,7 +227,7 @@ mod tests {
             (None, left(false), false, ""),
         ] {
             let look = Look { status, reached, at_work, ..snapshots(&[0], &[]) };
-            let found = complaints(at(1), &look, alert(), None).join("; ");
+            let found = joined(&complaints(at(1), &look, alert(), None));
             let same =
                 if expected.is_empty() { found.is_empty() } else { found.contains(expected) };
             assert!(same, "{look:?}: {found:?}");
@@ -307,8 +285,8 @@ mod tests {
         }
         let limits = HealthLimits { hours: hours("22:00-23:30"), ..strict };
         let look = snapshots(&[0], &[]);
-        assert_eq!(complaints(at(25), &look, limits, None), Vec::<String>::new());
-        let late = complaints(at(33), &look, limits, None).join("; ");
+        assert_eq!(complaints(at(25), &look, limits, None), Vec::new());
+        let late = joined(&complaints(at(33), &look, limits, None));
         assert!(late.contains("the newest snapshot is 1 d 9 h old"), "{late}");
     }
 }

@@ -26,6 +26,9 @@ use crate::hint::step::Step;
 /// The next step for a symlink that is not followed.
 pub(crate) const UNTRUSTED_LINK: &str = "write the path of the folder itself, or, if the symlink is meant, give it (chown -h) and the folders on the way to it to root or to the user who runs this, and let no other user write to those";
 
+/// The next step when the folder of a copy cannot be read.
+pub(crate) const UNREAD_COPY: &str = "check that the copy is there, mounted and readable";
+
 /// The next step after a failed run of `job`, if there is one.
 pub(crate) fn hint_for(job: &NamedJob, error: &RunError) -> Option<Step> {
     match (error, &job.remote) {
@@ -195,6 +198,24 @@ pub(crate) fn unhealed() -> &'static str {
     "what is left cannot be healed from there: the reason is above; another copy may have it, and the next run copies again what the source still has"
 }
 
+/// The next step when what a healing or a drill needs could not be brought from the other folder. Nothing of it stays.
+pub(crate) fn unbrought(error: &RunError) -> Option<String> {
+    let step = match error {
+        RunError::NoSpace { .. } => {
+            "free space there: what is brought is stored beside the snapshots first"
+        }
+        RunError::Destination { .. } => {
+            "check that both folders are mounted, and the one here writable"
+        }
+        RunError::NotForCopies { .. } => "write the folder of the other copy",
+        RunError::SourceLost(_) => {
+            "check the network and the host, then write the same command again: it brings everything anew"
+        }
+        error => return hint(error).map(|step| step.to_string()),
+    };
+    Some(step.to_owned())
+}
+
 /// The next step when a restore drill failed.
 pub(crate) fn undrilled() -> &'static str {
     "verify --all shows all damage; verify --all --heal-from DIR brings it from another copy"
@@ -313,5 +334,21 @@ mod tests {
         };
         assert!(said(&create(ErrorKind::NotFound)).contains("mount or make /mnt/disk, or write"));
         assert!(said(&create(ErrorKind::PermissionDenied)).contains("mounted and writable"));
+    }
+
+    #[test]
+    fn no_next_step_promises_that_a_part_stays() {
+        let lost = engine::source::SourceError::Lost("the line".to_owned());
+        let destination = RunError::Destination {
+            action: "cannot write in",
+            path: "/backups".into(),
+            error: std::io::ErrorKind::ReadOnlyFilesystem.into(),
+        };
+        for (error, part) in
+            [(RunError::SourceLost(lost), "same command again"), (destination, "writable")]
+        {
+            let step = unbrought(&error).expect("a step");
+            assert!(step.contains(part) && !step.contains("next run"), "{step}");
+        }
     }
 }

@@ -1,26 +1,29 @@
 //! Copies the snapshots of a job into further folders: on request, and after each run.
 
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 
 use chrono::Utc;
-use engine::copy::{CopiedSnapshot, CopyJob, CopyOutcome, copy, preview};
+use engine::copy::{CopiedSnapshot, CopyJob, CopyOutcome, CopyStep, copy, preview};
 use engine::fs::missing_mount;
 use engine::monitor::Phase;
-use engine::repository::AppFiles;
+use engine::repository::{AppFiles, LastDrill};
 use engine::snapshot::SnapshotLinks;
-use engine::{LookError, Monitor, Prefix, Progress, Retention, RunError, Stop};
+use engine::{LookError, Monitor, Prefix, Progress, Repository, Retention, RunError, Stop};
 use serde_json::json;
 use tracing::Level;
 use transport::LocalStore;
 
-use crate::config::log_format::Format;
+use crate::config::host_dir::HostDir;
 use crate::config::mistake::shown_path;
 use crate::config::types::NamedJob;
+use crate::config::values::log_format::Format;
 use crate::exit::Exit;
 use crate::health::copies::CopyStates;
-use crate::hint;
+use crate::jobs::copy_failure::CopyFailure;
+use crate::jobs::copy_hosts::{HostsReached, is_host};
 use crate::jobs::job_context::context;
 use crate::jobs::log_monitor::{LogMonitor, event};
 use crate::log::JobLog;
@@ -48,6 +51,10 @@ pub(crate) struct CopyFrom<'a> {
     pub(crate) fake_super: bool,
     /// Whether the folder that is read records the state of its copies.
     pub(crate) is_own: bool,
+    /// Whether a run makes the copy. The next one tries again what cannot be done now.
+    pub(crate) after_run: bool,
+    /// How a host is reached, if one of the folders is on a host.
+    pub(crate) hosts: HostsReached<'a>,
     pub(crate) format: Format,
     /// Whether a display on the terminal may show the progress.
     pub(crate) display: bool,
@@ -65,6 +72,8 @@ impl<'a> CopyFrom<'a> {
             rename_from: job.job.rename_from,
             fake_super: job.job.keep.fake_super,
             is_own: true,
+            after_run: true,
+            hosts: HostsReached { reach: &job.copies.reach, job: Some(job) },
             format,
             display,
         }
@@ -80,6 +89,8 @@ impl<'a> CopyFrom<'a> {
             rename_from: self.rename_from,
             links: SnapshotLinks::default(),
             fake_super: self.fake_super,
+            only_adds: false,
+            selection: None,
         }
     }
 
@@ -93,7 +104,7 @@ impl<'a> CopyFrom<'a> {
     pub(crate) fn copy_into(&self, to: &Path, stop: &Arc<Stop>) -> Exit {
         let log = JobLog::new(self.name, self.format);
         let progress = Arc::new(Progress::default());
-        let monitor = Arc::new(LogMonitor::new(log.clone())) as Arc<dyn Monitor>;
+        let monitor = Arc::new(LogMonitor::of_copy(log.clone())) as Arc<dyn Monitor>;
         let context = context(stop, &progress, monitor);
         let display = self.display && self.format == Format::Text && terminal::can_redraw();
         let show = match display {
@@ -102,18 +113,69 @@ impl<'a> CopyFrom<'a> {
         };
         progress.enter(Phase::Preparing);
         let timer = ProgressTimer::start(Arc::clone(&progress), show, Task::Backup);
-        let outcome = self.store(stop).and_then(|store| copy(&self.to(to), &store, &context));
+        let outcome = match (HostDir::of(self.folder), HostDir::of(to)) {
+            (None, None) => self
+                .store(stop)
+                .and_then(|store| copy(&self.to(to), &store, &context))
+                .map_err(CopyFailure::from),
+            (None, Some(host)) => {
+                self.hosts.push((self.folder, &host), &self.to(Path::new("")), &context, &log)
+            }
+            // The command line names one host at most.
+            (Some(host), _) => self.hosts.pull(&host, &self.to(to), &context, &log),
+        };
         drop(timer);
-        let exit = logged(&log, to, &outcome, stop);
+        let exit = match &outcome {
+            Ok(CopyOutcome::Busy) => self.logged_busy(&log, to),
+            Ok(CopyOutcome::Done { copied, newest }) => {
+                logged(&log, to, copied, newest.as_ref().map(ToString::to_string))
+            }
+            Err(failure) => logged_failure(&log, to, failure, stop),
+        };
         self.record(to, &outcome, &log);
         exit
     }
 
+    /// Nothing was copied, which is no success for a user who asked for it.
+    fn logged_busy(&self, log: &JobLog, to: &Path) -> Exit {
+        let to = shown_path(to);
+        let (level, what, exit) = match self.after_run {
+            true => (
+                Level::INFO,
+                format!(
+                    "the copy into {to} is put off: another run or copy is at work there; the next run tries again"
+                ),
+                Exit::Done,
+            ),
+            false => (
+                Level::ERROR,
+                format!(
+                    "nothing was copied: another run or copy is at work in {to}; try again when it is done"
+                ),
+                Exit::Failed,
+            ),
+        };
+        log.log(level, &what, event(json!({"event": "copy_busy", "to": to})), "");
+        exit
+    }
+
     /// What [`Self::copy_into`] would copy, a line for each snapshot.
-    pub(crate) fn preview(&self, to: &Path) -> Result<Vec<String>, RunError> {
-        let store = self.store(&Arc::default())?;
-        let steps = preview(&self.to(to), &store)?;
-        let line = |step: &engine::copy::CopyStep| match (&step.common, step.resumes) {
+    pub(crate) fn preview(&self, to: &Path, stop: &Arc<Stop>) -> Result<Vec<String>, CopyFailure> {
+        let log = JobLog::new(self.name, self.format);
+        let monitor = Arc::new(LogMonitor::new(log.clone())) as Arc<dyn Monitor>;
+        let context = context(stop, &Arc::default(), monitor);
+        let steps = match (HostDir::of(self.folder), HostDir::of(to)) {
+            (None, None) => {
+                let store = self.store(stop)?;
+                preview(&self.to(to), &store)?
+            }
+            (None, Some(host)) => {
+                let job = self.to(Path::new(""));
+                self.hosts.preview_push((self.folder, &host), &job, &context, &log)?
+            }
+            (Some(host), _) => self.hosts.preview_pull(&host, &self.to(to), &context, &log)?,
+        };
+        let line = |step: &CopyStep| match (&step.common, step.resumes) {
             (_, true) => format!("{} would be continued", step.name),
             (Some(common), _) => {
                 format!("{} would be copied, linked to the copy of {common}", step.name)
@@ -124,13 +186,12 @@ impl<'a> CopyFrom<'a> {
     }
 
     /// Records the state of the copy in the folder that is read.
-    fn record(&self, to: &Path, outcome: &Result<CopyOutcome, RunError>, log: &JobLog) {
+    fn record(&self, to: &Path, outcome: &Result<CopyOutcome, CopyFailure>, log: &JobLog) {
         let reason = match outcome {
-            Ok(CopyOutcome::Busy) | Err(RunError::Stopped | RunError::NotForCopies { .. }) => {
-                return;
-            }
+            Ok(CopyOutcome::Busy) => return,
             Ok(CopyOutcome::Done { .. }) => None,
-            Err(error) => Some(error.to_string()),
+            Err(failure) if failure.is_stop || failure.exit == Exit::Usage => return,
+            Err(failure) => Some(failure.what.clone()),
         };
         self.note(to, log, |state, now| {
             if let Ok(CopyOutcome::Done { newest, .. }) = outcome {
@@ -156,6 +217,7 @@ impl<'a> CopyFrom<'a> {
             state.since = now;
         }
         state.tried = now;
+        state.drill = drilled(to, self.prefix).or(state.drill.take());
         change(state, now);
         if let Err(error) = states.store(&own, self.prefix) {
             log.warn(&format!("the state of the copy cannot be recorded: {error}"));
@@ -174,7 +236,9 @@ pub(crate) fn after_run(job: &NamedJob, format: Format, display: bool, stop: &Ar
         }
         let states = CopyStates::of(&job.job.backups_dir, &job.job.prefix);
         let known = states.0.get(&shown_path(to)).is_some_and(|state| state.newest.is_some());
-        if let Some(why) = absence(to, known) {
+        if !is_host(to)
+            && let Some(why) = absence(to, known)
+        {
             let what = format!(
                 "the copy into {} is put off: {why}; the next run tries again",
                 shown_path(to)
@@ -192,8 +256,28 @@ pub(crate) fn after_run(job: &NamedJob, format: Format, display: bool, stop: &Ar
     worst
 }
 
+/// The last restore drill of the copy in `to`, as it is stored there.
+pub(crate) fn drilled(to: &Path, prefix: &Prefix) -> Option<LastDrill> {
+    Repository::open(to).ok()?.last_drill(prefix)
+}
+
+/// Records a restore drill of the copy in `to` for the status of the job with the backups folder `own`, if that made the copy.
+pub(crate) fn note_drill(
+    own: &Path,
+    prefix: &Prefix,
+    to: &Path,
+    drill: LastDrill,
+) -> io::Result<()> {
+    let opened: Result<_, LookError> = AppFiles::open(own);
+    let Ok(own) = opened else { return Ok(()) };
+    let mut states = CopyStates::load(&own, prefix);
+    let Some(state) = states.0.get_mut(&shown_path(to)) else { return Ok(()) };
+    state.drill = Some(drill);
+    states.store(&own, prefix)
+}
+
 /// Why the disk of the copy in `to` is not there. `known`: it had snapshots before.
-fn absence(to: &Path, known: bool) -> Option<String> {
+pub(crate) fn absence(to: &Path, known: bool) -> Option<String> {
     if let Some(mount_point) = missing_mount(to) {
         return Some(format!("{} is not mounted", shown_path(&mount_point)));
     }
@@ -206,53 +290,43 @@ fn absence(to: &Path, known: bool) -> Option<String> {
     parent.map(|parent| format!("there is no folder {}", shown_path(parent)))
 }
 
-fn logged(log: &JobLog, to: &Path, outcome: &Result<CopyOutcome, RunError>, stop: &Stop) -> Exit {
+fn logged(log: &JobLog, to: &Path, copied: &[CopiedSnapshot], newest: Option<String>) -> Exit {
     let to = shown_path(to);
-    match outcome {
-        Ok(CopyOutcome::Busy) => {
-            let what = format!("nothing to copy: another run or copy is at work in {to}");
-            log.log(Level::INFO, &what, event(json!({"event": "copy_busy"})), "");
-            Exit::Done
-        }
-        Ok(CopyOutcome::Done { copied, newest }) => {
-            let newest = newest.as_ref().map(ToString::to_string);
-            let what = match (&copied[..], &newest) {
-                ([], Some(newest)) => format!("nothing to copy: {to} has {newest}"),
-                ([], None) => format!("nothing to copy: there is no snapshot for {to}"),
-                (copied, _) => described(copied, &to),
-            };
-            let problems: u64 = copied.iter().map(|one| one.problems).sum();
-            let fields = json!({
-                "event": "copied", "to": to, "newest": newest, "problems": problems,
-                "snapshots": copied.iter().map(|one| one.name.to_string()).collect::<Vec<_>>(),
-            });
-            log.log(Level::INFO, &what, event(fields), "");
-            if problems == 0 {
-                return Exit::Done;
-            }
-            log.warn(&format!(
-                "copied, but {} not as {} in the snapshots, see above (exit code 3)",
-                counted(problems, "entry is", "entries are"),
-                if problems == 1 { "it is" } else { "they are" },
-            ));
-            Exit::Listed
-        }
-        Err(RunError::Stopped) if stop.asked() => Exit::STOPPED,
-        Err(error) => {
-            let hint = hint_for(error);
-            let fields =
-                json!({"event": "copy_failed", "to": to, "error": error.to_string(), "hint": hint});
-            let what = match &hint {
-                Some(hint) => format!("the copy into {to} failed: {error}; {hint}"),
-                None => format!("the copy into {to} failed: {error}"),
-            };
-            log.log(Level::ERROR, &what, event(fields), "");
-            match error {
-                RunError::NotForCopies { .. } => Exit::Usage,
-                _ => Exit::Failed,
-            }
-        }
+    let what = match (copied, &newest) {
+        ([], Some(newest)) => format!("nothing to copy: {to} has {newest}"),
+        ([], None) => format!("nothing to copy: there is no snapshot for {to}"),
+        (copied, _) => described(copied, &to),
+    };
+    let problems: u64 = copied.iter().map(|one| one.problems).sum();
+    let fields = json!({
+        "event": "copied", "to": to, "newest": newest, "problems": problems,
+        "snapshots": copied.iter().map(|one| one.name.to_string()).collect::<Vec<_>>(),
+    });
+    log.log(Level::INFO, &what, event(fields), "");
+    if problems == 0 {
+        return Exit::Done;
     }
+    log.warn(&format!(
+        "copied, but {} not as {} in the snapshots, see above (exit code 3)",
+        counted(problems, "entry is", "entries are"),
+        if problems == 1 { "it is" } else { "they are" },
+    ));
+    Exit::Listed
+}
+
+fn logged_failure(log: &JobLog, to: &Path, failure: &CopyFailure, stop: &Stop) -> Exit {
+    let CopyFailure { what: error, hint, exit, is_stop } = failure;
+    if *is_stop && stop.asked() {
+        return Exit::STOPPED;
+    }
+    let to = shown_path(to);
+    let fields = json!({"event": "copy_failed", "to": to, "error": error, "hint": hint});
+    let what = match hint {
+        Some(hint) => format!("the copy into {to} failed: {error}; {hint}"),
+        None => format!("the copy into {to} failed: {error}"),
+    };
+    log.log(Level::ERROR, &what, event(fields), "");
+    *exit
 }
 
 fn described(copied: &[CopiedSnapshot], to: &str) -> String {
@@ -267,23 +341,4 @@ fn described(copied: &[CopiedSnapshot], to: &str) -> String {
         counted(linked, "entry", "entries"),
         counted(files, "file", "files"),
     )
-}
-
-/// The next step after a failed copy.
-pub(crate) fn hint_for(error: &RunError) -> Option<String> {
-    match error {
-        RunError::NoSpace { .. } => Some(
-            "free space there, or lower COPY_MAX_BACKUPS; what was copied so far stays for the next copy"
-                .to_owned(),
-        ),
-        RunError::NotForCopies { .. } => Some("write another folder".to_owned()),
-        RunError::Destination { action: "cannot create", path, .. } => {
-            let above = shown_path(path.parent().unwrap_or(path));
-            Some(format!("mount or make {above}, or write another folder"))
-        }
-        RunError::Destination { .. } => {
-            Some("check that both folders are mounted, and that of the copy writable".to_owned())
-        }
-        error => hint::hint(error).map(|step| step.to_string()),
-    }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use engine::Stop;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::config::find_setting::secret_variables;
+use crate::config::setting::find::secret_variables;
 use crate::log::JobLog;
 
 /// EX_TEMPFAIL of sysexits.h, "try again later".
@@ -154,7 +154,7 @@ fn logged(name: &'static str, pipe: Box<dyn Read + Send>, log: &JobLog) -> JoinH
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::log_format::Format;
+    use crate::config::values::log_format::Format;
 
     fn ended(command: &str, timeout: Duration, stop: &Stop) -> HookEnd {
         let log = JobLog::new("j", Format::Text);

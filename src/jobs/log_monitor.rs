@@ -23,11 +23,20 @@ pub(crate) struct LogMonitor {
     log: JobLog,
     problems: Mutex<Problems>,
     is_denied: AtomicBool,
+    /// What lists all problems.
+    list: &'static str,
 }
 
 impl LogMonitor {
     pub(crate) fn new(log: JobLog) -> Self {
-        Self { log, problems: Mutex::default(), is_denied: AtomicBool::new(false) }
+        let list = "the report lists all of them";
+        Self { log, problems: Mutex::default(), is_denied: AtomicBool::new(false), list }
+    }
+
+    /// A monitor of a copy. Its snapshots have the reports of the originals.
+    pub(crate) fn of_copy(log: JobLog) -> Self {
+        let list = ".backup_manager/damaged/SNAPSHOT of the copy lists those that it lacks";
+        Self { list, ..Self::new(log) }
     }
 
     /// The problems so far.
@@ -56,7 +65,7 @@ impl Monitor for LogMonitor {
                 drop(problems);
                 if total > LISTED {
                     if total == LISTED + 1 {
-                        self.log.warn("there are more such entries; the report lists all of them");
+                        self.log.warn(&format!("there are more such entries; {}", self.list));
                     }
                     return;
                 }
@@ -105,7 +114,7 @@ mod tests {
     use engine::monitor::Instead;
 
     use super::*;
-    use crate::config::log_format::Format;
+    use crate::config::values::log_format::Format;
 
     #[test]
     fn problems_are_counted_by_kind() {

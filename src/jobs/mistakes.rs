@@ -8,8 +8,8 @@ use engine::Stop;
 use engine::repository::AppFiles;
 use tracing::Level;
 
-use crate::config::log_format::Format;
 use crate::config::types::{BrokenConfig, Reporting};
+use crate::config::values::log_format::Format;
 use crate::exit::Exit;
 use crate::jobs::hooks::{self, HookContext, HookEnd};
 use crate::jobs::signals::supervise;

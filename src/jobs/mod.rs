@@ -2,6 +2,8 @@
 
 pub(crate) mod channels;
 pub(crate) mod copies;
+pub(crate) mod copy_failure;
+pub(crate) mod copy_hosts;
 pub(crate) mod explain;
 pub(crate) mod hooks;
 pub(crate) mod job_context;
@@ -38,9 +40,9 @@ use rustix::process::geteuid;
 use serde_json::json;
 use tracing::Level;
 
-use crate::config::log_format::Format;
 use crate::config::mistake::shown_path;
 use crate::config::types::NamedJob;
+use crate::config::values::log_format::Format;
 use crate::exit::Exit;
 use crate::hint::hint_for;
 pub(crate) use crate::jobs::job_context::context;

@@ -20,11 +20,11 @@ use transport::local::LocalSource;
 use transport::remote::{NoHelper, RemoteHelper, RemoteSource};
 use transport::ssh::options::{Compression, LossReport, Options};
 
-use crate::config::find_setting::secret_variables;
-use crate::config::log_format::Format;
 use crate::config::rsync::parsed::RsyncOptions;
 use crate::config::rsync::remote_program::RemoteProgram;
+use crate::config::setting::find::secret_variables;
 use crate::config::types::{NamedJob, Remote};
+use crate::config::values::log_format::Format;
 use crate::hint::helper::{READS, Started, next};
 use crate::hint::step::Step;
 use crate::jobs::channels::ChannelMemory;
@@ -208,7 +208,7 @@ fn tailored<S: Source>(source: Arc<S>, job: &NamedJob, stop: &Arc<Stop>) -> Arc<
 }
 
 /// The most bytes in flight from a source that is read at `rate`.
-fn under_way(rate: Option<u64>) -> Option<u64> {
+pub(crate) fn under_way(rate: Option<u64>) -> Option<u64> {
     match rate {
         Some(rate) => Some((rate / 8).max(UNDER_WAY)),
         // The limits of `transport` apply, unless other jobs share the memory.

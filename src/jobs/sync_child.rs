@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use crate::config::find_setting::secret_variables;
+use crate::config::setting::find::secret_variables;
 
 /// The child's exit code for errors without a number.
 pub(crate) const NO_NUMBER: i32 = 255;

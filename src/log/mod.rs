@@ -15,8 +15,8 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry;
 
-use crate::config::log_format::Format;
 use crate::config::mistake::shown_path;
+use crate::config::values::log_format::Format;
 use crate::log::file::LogFile;
 use crate::log::line::LogLine;
 use crate::term::colour::Palette;

@@ -4,8 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use engine::snapshot::Freeze;
 use serde::{Deserialize, Serialize};
 
-use crate::config::alert_channels::AlertLevel;
 use crate::config::types::HealthLimits;
+use crate::config::values::alert_channels::AlertLevel;
 use crate::health::copies::LateCopy;
 use crate::health::overdue;
 
@@ -84,6 +84,25 @@ pub(crate) struct AfterRun {
     pub(crate) drill: Option<(String, String)>,
     /// Whether the backups folder could be read.
     pub(crate) seen: bool,
+}
+
+impl AfterRun {
+    /// A run that ended so, beside a backups folder that could not be read.
+    pub(crate) fn unseen(ended: RunEnd) -> Self {
+        Self {
+            ended,
+            failures: 0,
+            newest: None,
+            safe: None,
+            sound: 0,
+            damaged: Vec::new(),
+            unread_since: None,
+            frozen: None,
+            late_copies: Vec::new(),
+            drill: None,
+            seen: false,
+        }
+    }
 }
 
 /// The newest complete snapshot.

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 
 use super::*;
+use crate::health::reason::Reason;
 
 const T0: i64 = 1_700_000_000;
 
@@ -42,17 +43,12 @@ fn story(level: AlertLevel, runs: &[(i64, RunEnd)]) -> Vec<Vec<&'static str>> {
             RunEnd::Nothing => {}
         }
         let facts = AfterRun {
-            ended: ended.clone(),
             failures,
             newest: newest.clone(),
             safe: newest.clone(),
             sound: 1,
-            damaged: Vec::new(),
-            unread_since: None,
-            frozen: None,
-            late_copies: Vec::new(),
-            drill: None,
             seen: true,
+            ..AfterRun::unseen(ended.clone())
         };
         let (alerts, after) = decide(&memory, &facts, &rules(level), hour(*time));
         memory = after;
@@ -142,17 +138,10 @@ fn each_sequence_of_runs_sends_its_alerts() {
 #[test]
 fn entries_carried_forward_for_too_long_send_an_alert_and_reminders() {
     let mut facts = AfterRun {
-        ended: listed(),
-        failures: 0,
-        newest: None,
-        safe: None,
         sound: 1,
-        damaged: Vec::new(),
         unread_since: Some(hour(0)),
-        frozen: None,
-        late_copies: Vec::new(),
-        drill: None,
         seen: true,
+        ..AfterRun::unseen(listed())
     };
     let mut memory = SentMemory::default();
     let mut alerts_at = |hours: i64, facts: &mut AfterRun| {
@@ -174,17 +163,10 @@ fn entries_carried_forward_for_too_long_send_an_alert_and_reminders() {
 #[test]
 fn damage_sends_one_alert_for_each_snapshot() {
     let mut facts = AfterRun {
-        ended: RunEnd::Nothing,
-        failures: 0,
         newest: Some(Newest { name: "p.b".to_owned(), time: hour(0) }),
-        safe: None,
-        sound: 0,
         damaged: vec!["p.a".to_owned()],
-        unread_since: None,
-        frozen: None,
-        late_copies: Vec::new(),
-        drill: None,
         seen: true,
+        ..AfterRun::unseen(RunEnd::Nothing)
     };
     let rules = rules(AlertLevel::Failure);
     let damage_of = |names: &[&str]| {
@@ -203,19 +185,7 @@ fn damage_sends_one_alert_for_each_snapshot() {
 
 #[test]
 fn a_run_that_left_no_status_counts_all_the_same() {
-    let facts = AfterRun {
-        ended: bad(),
-        failures: 0,
-        newest: None,
-        safe: None,
-        sound: 0,
-        damaged: Vec::new(),
-        unread_since: None,
-        frozen: None,
-        late_copies: Vec::new(),
-        drill: None,
-        seen: false,
-    };
+    let facts = AfterRun::unseen(bad());
     let mut memory = SentMemory::default();
     for expected in [0, 0, 1, 0] {
         let (alerts, after) = decide(&memory, &facts, &rules(AlertLevel::Problem), hour(0));
@@ -232,17 +202,11 @@ fn a_run_that_left_no_status_counts_all_the_same() {
 fn a_mass_change_sends_an_alert_and_reminders_until_it_is_released() {
     let freeze = |noticed: &str| Some(Freeze { noticed: noticed.to_owned(), ..Freeze::default() });
     let mut facts = AfterRun {
-        ended: RunEnd::Nothing,
-        failures: 0,
         newest: Some(Newest { name: "p.b".to_owned(), time: hour(0) }),
-        safe: None,
         sound: 1,
-        damaged: Vec::new(),
-        unread_since: None,
         frozen: freeze("p.b"),
-        late_copies: Vec::new(),
-        drill: None,
         seen: true,
+        ..AfterRun::unseen(RunEnd::Nothing)
     };
     let mut memory = SentMemory::default();
     let mut reminders = |facts: &AfterRun, hours| {
@@ -267,19 +231,14 @@ fn a_mass_change_sends_an_alert_and_reminders_until_it_is_released() {
 
 #[test]
 fn a_copy_that_is_too_old_sends_an_alert_and_reminders() {
-    let late = LateCopy { folder: "/b".to_owned(), since: hour(0), what: "old".to_owned() };
+    let (folder, reason) = ("/b".to_owned(), Reason::NoSnapshot);
+    let late = LateCopy { folder, since: hour(0), reason };
     let mut facts = AfterRun {
-        ended: RunEnd::Nothing,
-        failures: 0,
         newest: Some(Newest { name: "p.b".to_owned(), time: hour(0) }),
-        safe: None,
         sound: 1,
-        damaged: Vec::new(),
-        unread_since: None,
-        frozen: None,
         late_copies: vec![late.clone()],
-        drill: None,
         seen: true,
+        ..AfterRun::unseen(RunEnd::Nothing)
     };
     let mut memory = SentMemory::default();
     let mut alerts_at = |facts: &AfterRun, hours| {
@@ -302,17 +261,11 @@ fn each_failed_drill_sends_one_alert() {
     let mut memory = SentMemory::default();
     for (failed, expected) in [(drill("1"), 1), (drill("1"), 0), (drill("2"), 1), (None, 0)] {
         let facts = AfterRun {
-            ended: RunEnd::Nothing,
-            failures: 0,
             newest: Some(Newest { name: "p.b".to_owned(), time: hour(0) }),
-            safe: None,
             sound: 1,
-            damaged: Vec::new(),
-            unread_since: None,
-            frozen: None,
-            late_copies: Vec::new(),
             drill: failed,
             seen: true,
+            ..AfterRun::unseen(RunEnd::Nothing)
         };
         let (alerts, after) = decide(&memory, &facts, &rules(AlertLevel::Failure), hour(1));
         memory = after;

@@ -251,7 +251,8 @@ fn mass_change(facts: &AfterRun, speaker: &MessageSender<'_>) -> Vec<Row> {
 fn late_copies(facts: &AfterRun, speaker: &MessageSender<'_>) -> Vec<Row> {
     let copies = facts.late_copies.iter().enumerate();
     let label = |at: usize| if at == 0 { "What" } else { "" };
-    let mut rows: Vec<Row> = copies.map(|(at, late)| (label(at), quote(&late.what))).collect();
+    let mut rows: Vec<Row> =
+        copies.map(|(at, late)| (label(at), quote(&late.reason.to_string()))).collect();
     let command = speaker.command;
     rows.push(("To do", format!("connect the disk of the copy and mount it; the next run brings it up to date, or at once: backup_manager copy --job{command}")));
     rows
@@ -317,17 +318,13 @@ mod tests {
     fn facts(ended: RunEnd) -> AfterRun {
         let newest = Newest { name: "home.14-11-2023_22-13-20".to_owned(), time: at(0) };
         AfterRun {
-            ended,
             failures: 3,
             newest: Some(newest.clone()),
             safe: Some(newest),
             sound: 14,
-            damaged: Vec::new(),
-            unread_since: None,
-            frozen: None,
-            late_copies: Vec::new(),
             drill: Some((String::new(), "3 of p.x did not come back".to_owned())),
             seen: true,
+            ..AfterRun::unseen(ended)
         }
     }
 

@@ -18,10 +18,10 @@ use engine::Stop;
 use engine::inspect::look;
 use engine::repository::AppFiles;
 
-use crate::config::alert_channels::Channels;
 use crate::config::mistake::shown_path;
 use crate::config::types::{NamedJob, Reporting};
-use crate::health::copies::{CopyStates, late};
+use crate::config::values::alert_channels::Channels;
+use crate::health::copies::{CopyStates, failed_drills, late};
 use crate::health::{drill_complaint, unread_since};
 use crate::log::{JobLog, tail};
 use crate::notify::decide::{AfterRun, AlertRules, Newest, RunEnd, decide};
@@ -177,19 +177,7 @@ fn facts(
     now: DateTime<Utc>,
 ) -> AfterRun {
     let (dir, prefix) = (job.backups_dir, job.prefix);
-    let mut facts = AfterRun {
-        ended,
-        failures: 0,
-        newest: None,
-        safe: None,
-        sound: 0,
-        damaged: Vec::new(),
-        unread_since: None,
-        frozen: None,
-        late_copies: Vec::new(),
-        drill: None,
-        seen: false,
-    };
+    let mut facts = AfterRun::unseen(ended);
     let (Some(own), Ok(catalog)) = (own, Repository::open(dir)) else { return facts };
     let Ok(history) = catalog.history(prefix) else { return facts };
     facts.failures = own.status(prefix).map_or(0, |status| status.failures_in_a_row);
@@ -210,8 +198,14 @@ fn facts(
     facts.unread_since = looked.as_ref().and_then(unread_since);
     facts.drill = looked.as_ref().and_then(|looked| {
         let ended = looked.last_drill.as_ref()?.finished.clone();
-        Some((ended, drill_complaint(looked)?))
+        Some((ended, drill_complaint(looked)?.to_string()))
     });
+    if let Some(copies) = job.copies.filter(|_| facts.drill.is_none()) {
+        facts.drill = failed_drills(copies, &CopyStates::load(own, prefix))
+            .into_iter()
+            .next()
+            .map(|(ended, reason)| (ended, reason.to_string()));
+    }
     facts.frozen = looked.and_then(|looked| looked.frozen);
     facts.seen = true;
     facts

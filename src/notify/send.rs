@@ -15,7 +15,7 @@ use serde_json::json;
 use ureq::Agent;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
-use crate::config::alert_channels::{Channels, Mail, Ntfy, Security};
+use crate::config::values::alert_channels::{Channels, Mail, Ntfy, Security};
 use crate::notify::message::Message;
 use crate::secret::redacted;
 

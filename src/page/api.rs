@@ -1,5 +1,6 @@
 //! `/api/`: the verbs' JSON, from the functions that the verbs print it with.
 
+use std::io::Write;
 use std::ops::ControlFlow;
 
 use chrono::{Local, Utc};
@@ -17,38 +18,52 @@ use crate::state::NoStates;
 use crate::term::harmless;
 use crate::ui::job_state::JobState;
 
-/// The answer to a question, in lines of JSON.
-///
-/// # Errors
-/// Why there is none.
-pub(crate) fn answer(page: &Page, question: &Question) -> Result<String, String> {
-    if *question == Question::Status {
-        return status(page);
+/// Entries that `find` may find. More need more memory than a page should take; the command has no limit.
+const FOUND: usize = 50_000;
+
+/// Where the lines of JSON go.
+struct Lines<'a>(&'a mut dyn Write);
+
+impl Lines<'_> {
+    /// Writes an object as a line.
+    fn add(&mut self, object: &Value) -> Result<(), String> {
+        let line = harmless::json(object, false) + "\n";
+        self.0.write_all(line.as_bytes()).map_err(|error| error.to_string())
     }
-    let objects = match question {
-        Question::Status => Vec::new(),
-        Question::List { job, sizes } => list(&asked(page, job.as_ref())?, *sizes)?,
-        Question::History { job, path } => history(page, &asked(page, job.as_ref())?, path)?,
-        Question::Find { job, pattern, ignore_case } => {
-            let pattern = NamePattern::new(pattern, *ignore_case);
-            finds(&asked(page, job.as_ref())?, &pattern)?
-        }
-        Question::Diff { job, first, second } => {
-            differences(&asked(page, job.as_ref())?, first, second)?
-        }
-    };
-    Ok(objects.iter().map(|object| harmless::json(object, false) + "\n").collect())
 }
 
-fn status(page: &Page) -> Result<String, String> {
-    let states = match page.subjects.states(&page.names, Utc::now()) {
+/// Writes the answer to a question, in lines of JSON.
+///
+/// # Errors
+/// Why there is none, or why it is not complete.
+pub(crate) fn answer(page: &Page, question: &Question, out: &mut dyn Write) -> Result<(), String> {
+    let mut lines = Lines(out);
+    match question {
+        Question::Status => status(page, &mut lines),
+        Question::List { job, sizes } => list(&asked(page, job.as_ref())?, *sizes, &mut lines),
+        Question::History { job, path } => {
+            history(page, &asked(page, job.as_ref())?, path, &mut lines)
+        }
+        Question::Find { job, pattern, ignore_case } => {
+            let pattern = NamePattern::new(pattern, *ignore_case);
+            finds(&asked(page, job.as_ref())?, &pattern, &mut lines)
+        }
+        Question::Diff { job, first, second } => {
+            differences(&asked(page, job.as_ref())?, first, second, &mut lines)
+        }
+    }
+}
+
+fn status(page: &Page, lines: &mut Lines<'_>) -> Result<(), String> {
+    let states = match page.settings.known().subjects.states(&page.names, Utc::now()) {
         Ok(states) => states,
         Err(NoStates::NoSnapshot(..)) => Vec::new(),
         Err(NoStates::Unreadable(error)) => return Err(error.to_string()),
     };
     let healthy = states.iter().all(|state| state.complaints.is_empty());
     let jobs: Vec<_> = states.iter().map(JobState::json).collect();
-    Ok(harmless::json(&json!({"healthy": healthy, "jobs": jobs}), true) + "\n")
+    let text = harmless::json(&json!({"healthy": healthy, "jobs": jobs}), true) + "\n";
+    lines.0.write_all(text.as_bytes()).map_err(|error| error.to_string())
 }
 
 /// The snapshots of the job `name`, or of all.
@@ -63,8 +78,7 @@ fn asked(page: &Page, name: Option<&String>) -> Result<Vec<Series>, String> {
     Ok(all)
 }
 
-fn list(all: &[Series], measure: bool) -> Result<Vec<Value>, String> {
-    let mut objects = Vec::new();
+fn list(all: &[Series], measure: bool, lines: &mut Lines<'_>) -> Result<(), String> {
     for folder in by_folder(all.iter()) {
         let measured = match measure {
             true => Some(sizes(&folder).map_err(|error| error.to_string())?),
@@ -75,45 +89,50 @@ fn list(all: &[Series], measure: bool) -> Result<Vec<Value>, String> {
             for name in names(series) {
                 let (report, standing) =
                     (series.catalog.report(&name), series.catalog.standing(&name));
-                objects.push(objects::snapshot(
-                    series,
-                    &name,
-                    usages.next(),
-                    report.as_ref(),
-                    &standing,
-                ));
+                let usage = usages.next();
+                lines.add(&objects::snapshot(series, &name, usage, report.as_ref(), &standing))?;
             }
         }
     }
-    Ok(objects)
+    Ok(())
 }
 
-fn history(page: &Page, all: &[Series], path: &[u8]) -> Result<Vec<Value>, String> {
-    let mut objects = Vec::new();
+fn history(page: &Page, all: &[Series], path: &[u8], lines: &mut Lines<'_>) -> Result<(), String> {
     for series in all {
         let snapshots = series.located();
         let path = snapshots.last().map_or(path.to_vec(), |(_, roots)| roots.meant(path));
         let found = path_versions(series, &snapshots, &path).map_err(|error| error.to_string())?;
-        let version = |number| objects::version(series, &snapshots, &found, number, &page.given);
-        objects.extend((0..found.spans.len()).map(version));
+        for number in 0..found.spans.len() {
+            lines.add(&objects::version(series, &snapshots, &found, number, &page.given))?;
+        }
     }
-    Ok(objects)
+    Ok(())
 }
 
-fn finds(all: &[Series], pattern: &NamePattern) -> Result<Vec<Value>, String> {
-    let mut objects = Vec::new();
+fn finds(all: &[Series], pattern: &NamePattern, lines: &mut Lines<'_>) -> Result<(), String> {
     for series in all {
         let snapshots = series.located();
-        let finds =
-            find(&series.catalog, &snapshots, pattern).map_err(|error| error.to_string())?;
+        let finds = find(&series.catalog, &snapshots, pattern, FOUND);
+        let finds = finds.map_err(|error| error.to_string())?;
+        if finds.cut {
+            return Err(format!(
+                "more than {FOUND} entries match; ask for a longer name, or use the command backup_manager find"
+            ));
+        }
         let names: Vec<&SnapshotName> = snapshots.iter().map(|(name, _)| name).collect();
-        let object = |(path, found): (&Vec<u8>, _)| objects::found(series, path, found, &names);
-        objects.extend(finds.found.iter().map(object));
+        for (path, found) in &finds.found {
+            lines.add(&objects::found(series, path, found, &names))?;
+        }
     }
-    Ok(objects)
+    Ok(())
 }
 
-fn differences(all: &[Series], first: &str, second: &str) -> Result<Vec<Value>, String> {
+fn differences(
+    all: &[Series],
+    first: &str,
+    second: &str,
+    lines: &mut Lines<'_>,
+) -> Result<(), String> {
     let now = Local::now();
     let pick = |text: &str| -> Result<(&Series, SnapshotName), String> {
         let selector = Selector::parse(text, &now).map_err(|error| error.to_string())?;
@@ -128,13 +147,13 @@ fn differences(all: &[Series], first: &str, second: &str) -> Result<Vec<Value>, 
     };
     let ((of_first, first), (of_second, second)) = (pick(first)?, pick(second)?);
     let (from, to) = (of_first.roots_of(&first), of_second.roots_of(&second));
-    let mut objects = Vec::new();
+    let mut written = Ok(());
     let sides = ((&*of_first.catalog, &first), (&*of_second.catalog, &second));
     let found = diff(sides.0, sides.1, b"", &mut |difference| {
-        objects.push(objects::difference(difference, &from, &to));
-        ControlFlow::Continue(())
+        written = lines.add(&objects::difference(difference, &from, &to));
+        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     let found = found.map_err(|error| error.to_string())?;
-    objects.push(objects::totals(&first, Some(&second), &found));
-    Ok(objects)
+    written?;
+    lines.add(&objects::totals(&first, Some(&second), &found))
 }

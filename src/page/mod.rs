@@ -3,3 +3,6 @@
 pub(crate) mod api;
 pub(crate) mod jobs;
 pub(crate) mod program;
+mod settings;
+mod source;
+mod states;

@@ -1,18 +1,23 @@
 //! What the web page asks of the program.
 
-use chrono::{DateTime, NaiveDateTime, Utc};
-use engine::SnapshotName;
-use engine::repository::SourceRoots;
-use web::{Job, Program, Question, State};
+use std::io::Write;
+use std::sync::Arc;
 
-use crate::health::growth::Forecast;
+use chrono::Utc;
+use engine::SnapshotName;
+use engine::inspect::{DifferenceSink, Differences};
+use engine::repository::SourceRoots;
+use web::{Clock, Job, NoSource, Program, Question, State};
+
 use crate::page::api;
 use crate::page::jobs::Page;
+use crate::page::source::compare;
+use crate::page::states::state;
 use crate::snapshots::open::Series;
 use crate::state::NoStates;
 use crate::term::local_time;
+use crate::term::print::fail;
 use crate::term::shell::word;
-use crate::ui::job_state::JobState;
 
 impl Program for Page {
     fn jobs(&self) -> Result<Vec<Job>, String> {
@@ -30,15 +35,15 @@ impl Program for Page {
     }
 
     fn states(&self) -> Result<Vec<State>, String> {
-        match self.subjects.states(&self.names, Utc::now()) {
+        match self.settings.known().subjects.states(&self.names, Utc::now()) {
             Ok(states) => Ok(states.into_iter().map(state).collect()),
             Err(NoStates::NoSnapshot(..)) => Ok(Vec::new()),
             Err(NoStates::Unreadable(error)) => Err(error.to_string()),
         }
     }
 
-    fn local(&self, time: DateTime<Utc>) -> NaiveDateTime {
-        local_time::clock(time)
+    fn clock(&self) -> Clock {
+        Arc::new(local_time::clock())
     }
 
     fn restore_command(&self, job: &Job, snapshot: &SnapshotName, path: &[u8]) -> String {
@@ -49,30 +54,28 @@ impl Program for Page {
         )
     }
 
+    fn compare_with_source(
+        &self,
+        job: &Job,
+        snapshot: &SnapshotName,
+        sink: Arc<dyn DifferenceSink>,
+    ) -> Result<Differences, NoSource> {
+        compare(self.settings.known().source_of(&job.name), snapshot, sink)
+    }
+
+    fn complain(&self, complaint: &str) {
+        fail(complaint);
+    }
+
+    fn mistakes(&self) -> Vec<String> {
+        self.settings.mistakes()
+    }
+
     fn compare_command(&self, job: &Job, snapshot: &SnapshotName) -> String {
         format!("backup_manager diff {snapshot}{}", self.flags(job))
     }
 
-    fn answer(&self, question: &Question) -> Result<String, String> {
-        api::answer(self, question)
-    }
-}
-
-fn state(state: JobState) -> State {
-    let (disk_full, bytes_per_day) = match state.forecast {
-        Forecast::Unknown => (None, None),
-        Forecast::NotInSight { bytes_per_day } => (None, Some(bytes_per_day)),
-        Forecast::Full { when, bytes_per_day } => (Some(when), Some(bytes_per_day)),
-    };
-    State {
-        job: state.name,
-        look: state.look,
-        complaints: state.complaints,
-        contains: state.contains,
-        max_backups: state.max_backups,
-        due: state.due,
-        starts: state.crontab,
-        disk_full,
-        bytes_per_day,
+    fn answer(&self, question: &Question, out: &mut dyn Write) -> Result<(), String> {
+        api::answer(self, question, out)
     }
 }

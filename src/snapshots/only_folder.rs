@@ -1,5 +1,6 @@
 //! A backups folder without settings for its sources: its snapshots, and what they contain.
 
+use std::fmt;
 use std::path::Path;
 
 use engine::Prefix;
@@ -22,18 +23,54 @@ pub(crate) fn only_folder(inputs: &Inputs) -> Option<SnapshotConfig> {
 }
 
 /// What a snapshot contains, for people: `/home, /etc on nas`.
-pub(crate) fn contents(report: &Report) -> String {
-    let roots: Vec<&str> = report.roots.iter().map(|root| root.path.as_str()).collect();
-    let roots = roots.join(", ");
-    let Some(host) = &report.host else { return roots };
-    match (&host.name, host.port) {
-        (Some(name), Some(port)) => format!("{roots} on {name}:{port}"),
-        (Some(name), None) => format!("{roots} on {name}"),
-        (None, _) => match (&host.machine, machine()) {
-            (Some(theirs), Some(ours)) if *theirs == ours => format!("{roots} on this machine"),
-            (Some(_), Some(_)) => format!("{roots} on another machine that ran the job"),
-            _ => roots,
-        },
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Contents {
+    pub(crate) roots: String,
+    pub(crate) from: Origin,
+}
+
+/// The machine that the sources of a snapshot are on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Unknown,
+    /// This host, with its port if that is not the usual one.
+    Host(String),
+    ThisMachine,
+    AnotherMachine,
+}
+
+impl Contents {
+    /// What the snapshot of `report` contains.
+    pub(crate) fn of(report: &Report) -> Self {
+        let roots: Vec<&str> = report.roots.iter().map(|root| root.path.as_str()).collect();
+        Self { roots: roots.join(", "), from: Origin::of(report) }
+    }
+}
+
+impl Origin {
+    fn of(report: &Report) -> Self {
+        let Some(host) = &report.host else { return Self::Unknown };
+        match (&host.name, host.port) {
+            (Some(name), Some(port)) => Self::Host(format!("{name}:{port}")),
+            (Some(name), None) => Self::Host(name.clone()),
+            (None, _) => match (&host.machine, machine()) {
+                (Some(theirs), Some(ours)) if *theirs == ours => Self::ThisMachine,
+                (Some(_), Some(_)) => Self::AnotherMachine,
+                _ => Self::Unknown,
+            },
+        }
+    }
+}
+
+impl fmt::Display for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let roots = &self.roots;
+        match &self.from {
+            Origin::Unknown => f.write_str(roots),
+            Origin::Host(host) => write!(f, "{roots} on {host}"),
+            Origin::ThisMachine => write!(f, "{roots} on this machine"),
+            Origin::AnotherMachine => write!(f, "{roots} on another machine that ran the job"),
+        }
     }
 }
 

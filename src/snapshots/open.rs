@@ -42,6 +42,7 @@ pub(crate) struct Where {
 }
 
 /// The snapshots of one job, or of one prefix in the folder.
+#[derive(Clone)]
 pub(crate) struct Series {
     /// The name for `--job`.
     pub(crate) name: String,
@@ -70,6 +71,27 @@ pub(crate) struct SelectedSnapshot<'a> {
 }
 
 impl Series {
+    /// The snapshots of the same prefix in another folder.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub(crate) fn of_copy(&self, folder: &Path) -> Result<Self, LookError> {
+        let catalog = Arc::new(Repository::open(folder)?);
+        Ok(Self {
+            name: self.name.clone(),
+            prefix: self.prefix.clone(),
+            history: catalog.history(&self.prefix)?,
+            catalog,
+            retention: self.copies.retention.clone(),
+            copies: Copies::default(),
+            job: self.job.clone(),
+            answer_timeout: self.answer_timeout,
+            sftp_channels: self.sftp_channels,
+            helper: self.helper.clone(),
+            known_hosts: self.known_hosts.clone(),
+        })
+    }
+
     /// All complete snapshots, the oldest first, each with its source roots.
     pub(crate) fn located(&self) -> Vec<(SnapshotName, SourceRoots)> {
         let located = |name: &SnapshotName| (name.clone(), self.roots_of(name));
@@ -169,7 +191,7 @@ pub(crate) fn of_place(
 pub(crate) fn again(place: &Where, given: &[(Key, OsString)]) -> String {
     let mut flags = String::new();
     for (key, value) in given {
-        let flag = crate::config::find_setting::get(*key).flag();
+        let flag = crate::config::setting::find::get(*key).flag();
         flags.push_str(&format!(" --{flag} {}", word(value.as_bytes())));
     }
     if let Some(config) = &place.config {

@@ -31,7 +31,7 @@ pub(crate) fn search(
         true => NamePattern::exact(&on_source(series, text)),
         false => NamePattern::new(bytes, ignore_case),
     };
-    find(&series.catalog, snapshots, &pattern)
+    find(&series.catalog, snapshots, &pattern, usize::MAX)
 }
 
 /// The message that no complete snapshot has what `text` means, with a search that may find it.

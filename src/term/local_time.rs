@@ -18,9 +18,10 @@ pub(crate) fn second(time: DateTime<Utc>) -> String {
     shown(time, "%Y-%m-%d %H:%M:%S")
 }
 
-/// What the clocks here show at `time`.
-pub(crate) fn clock(time: DateTime<Utc>) -> NaiveDateTime {
-    match zone() {
+/// Converts times to those that the clocks here show. It looks up the zone once, for many times.
+pub(crate) fn clock() -> impl Fn(DateTime<Utc>) -> NaiveDateTime {
+    let zone = zone();
+    move |time| match zone {
         Some(zone) => time.with_timezone(&zone).naive_local(),
         None => time.with_timezone(&Local).naive_local(),
     }

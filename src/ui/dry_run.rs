@@ -296,10 +296,11 @@ mod tests {
         .map(|change| line(&SourceRoots::default(), change))
         .collect();
         assert_eq!(lines, "new            0 B  /home/\nmetadata   1.4 MiB  '/home/a b'\n");
-        assert_eq!(
-            object("j", &SourceRoots::default(), &change(ChangeKind::Deleted, "x", 0)),
-            "{\"bytes\":0,\"change\":\"deleted\",\"job\":\"j\",\"path\":\"/x\",\"type\":\"change\"}\n"
-        );
+        let object = object("j", &SourceRoots::default(), &change(ChangeKind::Deleted, "x", 0));
+        assert_eq!(object.matches('\n').count(), 1);
+        let value: serde_json::Value = serde_json::from_str(&object).unwrap();
+        let expected = serde_json::json!({"type": "change", "job": "j", "change": "deleted", "path": "/x", "bytes": 0});
+        assert_eq!(value, expected);
     }
 
     #[test]

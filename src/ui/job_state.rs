@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::health::copies::{CopyState, CopyStates};
 use crate::health::growth::Forecast;
+use crate::health::reason::Reason;
 use crate::health::{failures, killed, newest, unread_since};
 use crate::term::colour::{Palette, Style};
 use crate::term::local_time;
@@ -24,7 +25,7 @@ pub(crate) struct JobState {
     /// What the backups folder contains, or why it could not be read.
     pub(crate) look: Result<Look, String>,
     /// Why the job is not healthy; empty if it is.
-    pub(crate) complaints: Vec<String>,
+    pub(crate) complaints: Vec<Reason>,
     /// `MAX_BACKUPS`.
     pub(crate) max_backups: Option<usize>,
     /// The time from which a run takes a snapshot; `None` if only the folder is known.
@@ -38,13 +39,15 @@ pub(crate) struct JobState {
     pub(crate) open_mode: Option<u32>,
     /// The further copies of the snapshots.
     pub(crate) copies: CopyStates,
+    /// `COPY_TO`, as shown.
+    pub(crate) copy_to: Vec<String>,
 }
 
 impl JobState {
     /// The verdict of `--check` on one line.
     pub(crate) fn verdict(&self) -> String {
         if !self.complaints.is_empty() {
-            return format!("{}: UNHEALTHY: {}", self.name, self.complaints.join("; "));
+            return format!("{}: UNHEALTHY: {}", self.name, self.reasons().join("; "));
         }
         let newest = self.look.as_ref().ok().and_then(|look| newest(&look.history, self.now));
         match newest {
@@ -61,12 +64,16 @@ impl JobState {
             true => palette.paint(Style::Good, "healthy"),
             false => palette.paint(Style::Bad, "UNHEALTHY"),
         };
-        let mut rows: Vec<(&str, String)> =
-            self.complaints.iter().map(|complaint| ("reason", complaint.clone())).collect();
+        let reasons = self.reasons().into_iter();
+        let mut rows: Vec<(&str, String)> = reasons.map(|reason| ("reason", reason)).collect();
         if let Ok(look) = &self.look {
             rows.extend(self.rows(look));
         }
         format!("{}: {health}\n{}", self.name, table(&rows))
+    }
+
+    fn reasons(&self) -> Vec<String> {
+        self.complaints.iter().map(Reason::to_string).collect()
     }
 
     fn rows(&self, look: &Look) -> Vec<(&'static str, String)> {
@@ -164,7 +171,8 @@ impl JobState {
             None => "no snapshot yet".to_owned(),
         };
         let reason = copy.reason.as_ref().map(|reason| format!("; {reason}"));
-        format!("{to}: {newest}{}", reason.unwrap_or_default())
+        let drill = copy.drill.as_ref().map(|drill| format!("; drilled {}", self.drilled(drill)));
+        format!("{to}: {newest}{}{}", drill.unwrap_or_default(), reason.unwrap_or_default())
     }
 
     /// When the last restore drill ended, what it restored and how that compared.
@@ -173,6 +181,10 @@ impl JobState {
             return "none is known; backup_manager drill restores a part and compares it"
                 .to_owned();
         };
+        self.drilled(drill)
+    }
+
+    fn drilled(&self, drill: &LastDrill) -> String {
         let time = local_time::of_rfc3339(&drill.finished);
         let age = DateTime::parse_from_rfc3339(&drill.finished);
         let age = age.map_or_else(
@@ -233,7 +245,7 @@ impl JobState {
         let mut object = json!({
             "job": self.name,
             "healthy": self.complaints.is_empty(),
-            "reasons": self.complaints,
+            "reasons": self.reasons(),
         });
         if let (Ok(look), Value::Object(fields)) = (&self.look, &mut object)
             && let Value::Object(more) = self.fields(look)
@@ -393,6 +405,7 @@ mod tests {
             forecast: Forecast::Full { when: now + TimeDelta::days(10), bytes_per_day: 2048.0 },
             open_mode: None,
             copies: CopyStates::default(),
+            copy_to: Vec::new(),
         }
     }
 
@@ -421,8 +434,8 @@ mod tests {
     #[test]
     fn a_job_that_cannot_be_read_is_unhealthy() {
         let complaint = "cannot open /backups".to_owned();
-        let state =
-            JobState { look: Err(complaint.clone()), complaints: vec![complaint], ..state() };
+        let complaints = vec![Reason::Unreadable(complaint.clone())];
+        let state = JobState { look: Err(complaint), complaints, ..state() };
         assert_eq!(
             state.text(Palette::plain()),
             "home: UNHEALTHY\n  reason  cannot open /backups\n"

@@ -9,7 +9,9 @@ use fixtures::random_tree::{Spec, random_tree};
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
 
-use crate::judge::{assert_content, assert_copied, copy, history, names};
+use crate::judge::{
+    assert_content, assert_copied, assert_copied_with_new_names, copy, history, names,
+};
 
 const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
@@ -64,7 +66,7 @@ fn hard_links_within_a_snapshot_stay_and_new_names_join_them() {
     stage.take();
     let to = stage.beside("copy");
     copy(&stage, &to).expect(0);
-    assert_copied(&stage, &to);
+    assert_copied_with_new_names(&stage, &to);
 }
 
 #[test]

@@ -6,32 +6,27 @@ use fixtures::need;
 use crate::cases;
 
 #[test]
-#[ignore = "make -C tests distributed"]
 fn it_holds_what_it_can_and_gives_it_back() {
     cases::runs_restores_verifies_and_prunes(&need!(Cluster::glusterfs(&[])).mounts());
 }
 
 #[test]
-#[ignore = "make -C tests distributed"]
 fn a_killed_run_is_resumed() {
     cases::resumes_after_a_kill(&need!(Cluster::glusterfs(&[])).mounts());
 }
 
 #[test]
-#[ignore = "make -C tests distributed"]
 fn a_lost_brick_harms_no_snapshot() {
     cases::survives_a_lost_server(&need!(Cluster::glusterfs(&[])));
 }
 
 #[test]
-#[ignore = "make -C tests distributed"]
 fn two_machines_take_turns() {
     cases::two_machines_take_turns(&need!(Cluster::glusterfs(&[])).mounts());
 }
 
 /// Each name takes room in the attributes of the brick's inode, which ext4 then refuses with ENOSPC.
 #[test]
-#[ignore = "make -C tests distributed"]
 fn at_the_limit_of_an_ext4_brick_a_file_is_stored_anew() {
     let cluster = need!(Cluster::glusterfs(&[]));
     cases::outlives_the_link_limit(&cluster.mounts(), 60, 30..60);
@@ -39,14 +34,12 @@ fn at_the_limit_of_an_ext4_brick_a_file_is_stored_anew() {
 
 /// GlusterFS itself then answers EMLINK.
 #[test]
-#[ignore = "make -C tests distributed"]
 fn at_the_limit_of_the_volume_a_file_is_stored_anew() {
     let cluster = need!(Cluster::glusterfs(&["storage.gfid2path off"]));
     cases::outlives_the_link_limit(&cluster.mounts(), 110, 99..102);
 }
 
 #[test]
-#[ignore = "make -C tests distributed"]
 fn doctor_names_it() {
     cases::doctor_names(&need!(Cluster::glusterfs(&[])).mounts(), "GlusterFS: ");
 }

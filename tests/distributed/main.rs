@@ -1,4 +1,5 @@
-//! Destinations on distributed file systems: real clusters. `make -C tests distributed` runs these tests; others skip them.
+//! Destinations on distributed file systems: real clusters. Only `make -C tests distributed` runs these tests: their servers are no
+//! part of what `make -C tests` installs.
 
 mod cases;
 mod glusterfs;

@@ -7,37 +7,31 @@ use fixtures::tree::Tree;
 use crate::cases;
 
 #[test]
-#[ignore = "make -C tests distributed"]
 fn it_holds_what_it_can_and_gives_it_back() {
     cases::runs_restores_verifies_and_prunes(&need!(Cluster::moosefs()).mounts());
 }
 
 #[test]
-#[ignore = "make -C tests distributed"]
 fn a_time_before_1970_is_kept_beside() {
     cases::keeps_old_times(&need!(Cluster::moosefs()).mounts());
 }
 
 #[test]
-#[ignore = "make -C tests distributed"]
 fn a_killed_run_is_resumed() {
     cases::resumes_after_a_kill(&need!(Cluster::moosefs()).mounts());
 }
 
 #[test]
-#[ignore = "make -C tests distributed"]
 fn a_lost_chunk_server_harms_no_snapshot() {
     cases::survives_a_lost_server(&need!(Cluster::moosefs()));
 }
 
 #[test]
-#[ignore = "make -C tests distributed"]
 fn two_machines_take_turns() {
     cases::two_machines_take_turns(&need!(Cluster::moosefs()).mounts());
 }
 
 #[test]
-#[ignore = "make -C tests distributed"]
 fn doctor_names_it_and_files_that_are_stored_once() {
     let cluster = need!(Cluster::moosefs());
     cases::doctor_names(&cluster.mounts(), "MooseFS: ");

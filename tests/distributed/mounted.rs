@@ -16,19 +16,16 @@ fn in_a_folder(case: fn(&Mounts)) {
 }
 
 #[test]
-#[ignore = "make -C tests distributed MOUNTS=…"]
 fn it_holds_what_it_can_and_gives_it_back() {
     in_a_folder(cases::runs_restores_verifies_and_prunes);
 }
 
 #[test]
-#[ignore = "make -C tests distributed MOUNTS=…"]
 fn a_killed_run_is_resumed() {
     in_a_folder(cases::resumes_after_a_kill);
 }
 
 #[test]
-#[ignore = "make -C tests distributed MOUNTS=…"]
 fn two_machines_take_turns() {
     in_a_folder(cases::two_machines_take_turns);
 }

@@ -61,16 +61,37 @@ fn the_unit_for_one_of_several_hosts_differs_only_in_what_belongs_to_its_host() 
     assert_eq!(one.len(), each.len());
     assert!(one.contains(&"SuccessExitStatus=143"), "a run that its window ends has not failed");
     need!(need::tool("systemd-analyze"));
-    let units = ["service", "timer"].map(|kind| format!("deploy/systemd/backup_manager@.{kind}"));
+    assert_valid(&["backup_manager@.service", "backup_manager@.timer"], "backup_manager@");
+}
+
+#[test]
+fn the_page_is_served_by_a_user_of_its_own_who_only_reads() {
+    let unit = text("deploy/systemd/backup_manager-web.service");
+    for line in [
+        "DynamicUser=yes",
+        "AmbientCapabilities=CAP_DAC_READ_SEARCH",
+        "CapabilityBoundingSet=CAP_DAC_READ_SEARCH",
+        "ProtectSystem=strict",
+        "NoNewPrivileges=yes",
+    ] {
+        assert!(lines(&unit).contains(&line), "{line}");
+    }
+    assert!(!unit.contains("ReadWritePaths"), "it writes nothing");
+    need!(need::tool("systemd-analyze"));
+    assert_valid(&["backup_manager-web.service"], "backup_manager-web");
+}
+
+/// systemd finds nothing wrong in these units.
+fn assert_valid(units: &[&str], names: &str) {
     let done = Command::new("systemd-analyze")
         .args(["verify", "--man=no"])
-        .args(&units)
+        .args(units.iter().map(|unit| format!("deploy/systemd/{unit}")))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("systemd-analyze");
     let said = String::from_utf8_lossy(&done.stderr);
     // The program may not be installed here.
-    let wrong = |line: &&str| line.contains("backup_manager@") && !line.contains("/usr/local/bin");
+    let wrong = |line: &&str| line.contains(names) && !line.contains("/usr/local/bin");
     assert_eq!(said.lines().filter(wrong).collect::<Vec<_>>(), Vec::<&str>::new());
 }
 

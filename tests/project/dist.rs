@@ -153,6 +153,7 @@ fn tarballs_hold_what_an_installation_needs_and_have_the_sums_they_say() {
         ("deploy/systemd/backup_manager@.timer", "OnCalendar="),
         ("deploy/systemd/backup_manager-verify.service", "verify --rolling 30d"),
         ("deploy/systemd/backup_manager-verify.timer", "OnCalendar="),
+        ("deploy/systemd/backup_manager-web.service", "DynamicUser=yes"),
         ("deploy/kubernetes/backup_manager.yaml", "kind: CronJob"),
         ("deploy/cron/backup_manager", "backup_manager run"),
     ] {

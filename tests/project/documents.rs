@@ -48,18 +48,39 @@ fn sources(path: &Path) -> String {
     if is_rust { fs::read_to_string(path).expect("a source file") } else { String::new() }
 }
 
-/// Whether `text` has a function whose name contains `part`.
-fn has_function(text: &str, part: &str) -> bool {
-    let names = text.split("fn ").skip(1);
-    names.filter_map(|rest| rest.split(['(', '<']).next()).any(|name| name.contains(part))
+/// The names of the functions in `text`.
+fn functions(text: &str) -> impl Iterator<Item = &str> {
+    text.split("fn ").skip(1).filter_map(|rest| rest.split(['(', '<']).next())
 }
 
-/// Whether the group of tests `group` has a test that the filter `filter` selects (`module::part of a name`).
+/// Whether `text` has a function whose name contains `part`.
+fn has_function(text: &str, part: &str) -> bool {
+    functions(text).any(|name| name.contains(part))
+}
+
+/// Whether the group of tests `group` has a test that the filter `filter` selects (`file::part of a name`, and the folders of
+/// the file before it if they are named).
 fn selects(group: &str, filter: &str) -> bool {
-    let (module, part) = filter.split_once("::").unwrap_or((filter, ""));
-    let folder = root().join("tests").join(group);
-    let text = sources(&folder.join(format!("{module}.rs"))) + &sources(&folder.join(module));
-    has_function(&text, part)
+    let (modules, part) = filter.rsplit_once("::").unwrap_or((filter, ""));
+    below(&root().join("tests").join(group), &format!("::{modules}::"), part, "::")
+}
+
+/// Whether a test below `folder`, which is the module `module`, lies in `modules` and has `part` in its name.
+fn below(folder: &Path, modules: &str, part: &str, module: &str) -> bool {
+    let entries = fs::read_dir(folder).expect("a folder of tests");
+    entries.map(|entry| entry.expect("an entry").path()).any(|path| {
+        let name = path.file_stem().expect("a name").to_string_lossy();
+        let own = match &*name {
+            "main" | "mod" => module.to_owned(),
+            name => format!("{module}{name}::"),
+        };
+        if path.is_dir() {
+            return below(&path, modules, part, &own);
+        }
+        let lies_there =
+            if part.is_empty() { own.contains(modules) } else { own.ends_with(modules) };
+        lies_there && has_function(&sources(&path), part)
+    })
 }
 
 fn groups() -> BTreeSet<String> {
@@ -216,4 +237,11 @@ fn a_command_that_selects_no_test_is_found() {
     assert_eq!(command("documents::a_command_that"), None);
     assert!(command("documents::there_is_no_such").is_some());
     assert!(mistake_of_command("cargo test --test nowhere", &groups).is_some());
+    let in_folder =
+        |filter: &str| mistake_of_command(&format!("cargo test --test backup {filter}"), &groups);
+    assert_eq!(in_folder("source::"), None);
+    assert_eq!(in_folder("unruly::nothing_outside"), None);
+    assert_eq!(in_folder("source::unruly::nothing_outside"), None);
+    assert!(in_folder("history::unruly::nothing_outside").is_some());
+    assert!(in_folder("source::nothing_outside").is_some());
 }

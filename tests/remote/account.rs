@@ -1,7 +1,6 @@
 //! ssh as in a container: for a user without a passwd entry, with a read-only folder of keys.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,6 +8,7 @@ use std::time::Duration;
 
 use fixtures::need;
 use fixtures::need::Missing;
+use fixtures::reserved_port::ReservedPort;
 use fixtures::run::Run;
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
@@ -22,7 +22,7 @@ const UID: u32 = 54_321;
 struct Nameless {
     stage: Stage,
     sshd: Child,
-    port: u16,
+    port: ReservedPort,
     key: PathBuf,
     config: PathBuf,
 }
@@ -45,10 +45,10 @@ impl Nameless {
         mode(&key, 0o400);
         mode(&home.join(".ssh"), 0o555);
         chown(&config, Some(UID), Some(UID)).expect("given");
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-        let port = free.expect("a free port").port();
+        let port = ReservedPort::any();
         let text = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nPidFile none\nSubsystem sftp internal-sftp\nUsePAM no\n",
+            "Port {}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nPidFile none\nSubsystem sftp internal-sftp\nUsePAM no\n",
+            port.number(),
             host.display(),
             key.with_extension("pub").display()
         );
@@ -60,7 +60,7 @@ impl Nameless {
             .spawn()
             .expect("sshd starts");
         for _ in 0..100 {
-            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            if std::net::TcpStream::connect(port.address()).is_ok() {
                 break;
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -71,14 +71,14 @@ impl Nameless {
     /// Writes the host's key to the file that a container uses.
     fn pin(&self) {
         let key = fs::read_to_string(self.stage.beside("host.pub")).expect("the host's key");
-        let line = format!("[127.0.0.1]:{} {key}", self.port);
+        let line = format!("[127.0.0.1]:{} {key}", self.port.number());
         fs::write(self.config.join("known_hosts"), line).expect("pinned");
     }
 
     fn set(&self, run: Run) -> Run {
         run.env("HOME", self.stage.beside("home"))
             .env("CONFIG_DIR", &self.config)
-            .env("REMOTE_SRC_HOST", format!("root@127.0.0.1:{}", self.port))
+            .env("REMOTE_SRC_HOST", format!("root@127.0.0.1:{}", self.port.number()))
     }
 }
 

@@ -54,7 +54,7 @@ fn status(stage: &Stage) -> Value {
 }
 
 /// Overwrites the first bytes of a file and keeps its time.
-fn flip(path: &Path) {
+pub(crate) fn flip(path: &Path) {
     let before = fs::metadata(path).expect("it is there").modified().expect("a time");
     let mut bytes = fs::read(path).expect("it can be read");
     bytes[0] ^= 1;

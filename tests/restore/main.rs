@@ -2,6 +2,7 @@
 
 mod delete;
 mod drill;
+mod drill_of_hosts;
 mod local;
 mod of_hosts;
 mod refused;

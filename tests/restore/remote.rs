@@ -1,4 +1,4 @@
-//! `restore --to user@host:DIR`: like a local target, as far as SFTP permits. `tests/helper/restore.rs` has what only the
+//! `restore --to user@host:DIR`: like a local target, as far as SFTP permits. `tests/helper/restore/to_host.rs` has what only the
 //! helper brings back.
 
 use std::fs;

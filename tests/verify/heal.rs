@@ -20,17 +20,17 @@ use serde_json::Value;
 
 use crate::snapshots::{BIN, HASH, overwrite, sample, verify};
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     let done = Command::new("cp").arg("-aT").arg(from).arg(to).status();
     assert!(done.is_ok_and(|status| status.success()), "cp to {}", to.display());
 }
 
-fn copied(stage: &Stage) -> PathBuf {
+pub(crate) fn copied(stage: &Stage) -> PathBuf {
     stage.beside("copy")
 }
 
 /// Three snapshots, in the last of which one file is new and one has another mode; and a copy of them all.
-fn stage() -> Stage {
+pub(crate) fn stage() -> Stage {
     let stage = Stage::with(BIN, &sample());
     stage.take();
     stage.take();
@@ -44,7 +44,7 @@ fn heal(stage: &Stage) -> Run {
     verify(stage).arg("--heal-from").arg(copied(stage))
 }
 
-fn inside(stage: &Stage, number: usize) -> PathBuf {
+pub(crate) fn inside(stage: &Stage, number: usize) -> PathBuf {
     stage.inside(&stage.history().complete()[number])
 }
 
@@ -76,7 +76,7 @@ fn groups(backups: &Path) -> BTreeMap<PathBuf, Vec<PathBuf>> {
 
 /// Each snapshot is what its copy is, with the same links, and a check finds nothing.
 #[track_caller]
-fn assert_whole(stage: &Stage, what: &str) {
+pub(crate) fn assert_whole(stage: &Stage, what: &str) {
     for snapshot in stage.history().complete() {
         let theirs = copied(stage).join(snapshot.file_name().expect("a name"));
         let different = Judge::strict().differences(&theirs, &snapshot);
@@ -89,18 +89,18 @@ fn assert_whole(stage: &Stage, what: &str) {
 }
 
 #[track_caller]
-fn none_left(stage: &Stage, what: &str) {
+pub(crate) fn none_left(stage: &Stage, what: &str) {
     let healing = fs::read_dir(stage.backups.join(".backup_manager/healing"));
     assert_eq!(healing.map_or(0, |entries| entries.count()), 0, "{what}");
 }
 
 /// The number of files, without those that a killed process was writing.
-fn files(folder: &Path) -> usize {
+pub(crate) fn files(folder: &Path) -> usize {
     let is_written = |entry: &fs::DirEntry| !entry.file_name().to_string_lossy().starts_with('.');
     fs::read_dir(folder).map_or(0, |entries| entries.flatten().filter(is_written).count())
 }
 
-fn results(objects: &[Value]) -> Vec<(String, String)> {
+pub(crate) fn results(objects: &[Value]) -> Vec<(String, String)> {
     let healing = objects.iter().filter(|one| one["type"] == "healing");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let last = |path: String| {
@@ -109,9 +109,9 @@ fn results(objects: &[Value]) -> Vec<(String, String)> {
     healing.map(|one| (last(text(&one["path"])), text(&one["result"]))).collect()
 }
 
-type Damage = (&'static str, fn(&Stage));
+pub(crate) type Damage = (&'static str, fn(&Stage));
 
-const HEALED: &[Damage] = &[
+pub(crate) const HEALED: &[Damage] = &[
     ("flipped content", |stage| overwrite(&inside(stage, 0).join("large"), 2_000_000, b"flip")),
     ("two inodes", |stage| {
         overwrite(&inside(stage, 1).join("folder/two"), 100, b"flip");
@@ -224,6 +224,33 @@ fn every_damage_is_healed_with_its_links() {
     stage.take();
     stage.assert_linked("large");
     stage.assert_newest_is_source(Judge::plain());
+}
+
+#[test]
+fn a_copy_made_by_the_program_heals_the_original_and_the_other_way_round() {
+    let stage = Stage::with(BIN, &sample());
+    stage.take();
+    stage.sh("echo new >folder/new; chmod 600 folder/small");
+    stage.take();
+    stage.look("copy").arg("--to").arg(copied(&stage)).expect(0);
+    overwrite(&inside(&stage, 0).join("large"), 2_000_000, b"flip");
+    fs::remove_file(inside(&stage, 1).join("folder/two")).expect("removed");
+    heal(&stage).expect(0);
+    assert_whole(&stage, "from the copy");
+    let newest = stage.history().newest();
+    let theirs = stage.inside(&copied(&stage).join(newest.file_name().expect("a name")));
+    overwrite(&theirs.join("large"), 5, b"flip");
+    fs::remove_dir_all(theirs.join("folder")).expect("removed");
+    let back = verify(&stage).set("backups-dir", copied(&stage));
+    back.arg("--heal-from").arg(&stage.backups).expect(0);
+    verify(&stage).set("backups-dir", copied(&stage)).expect(0);
+    assert_whole(&stage, "from the original");
+    // The copy goes on.
+    stage.sh("echo more >>folder/new");
+    stage.take();
+    stage.look("copy").arg("--to").arg(copied(&stage)).expect(0);
+    assert_whole(&stage, "with one more");
+    stage.look("drill").set("backups-dir", copied(&stage)).arg("--sample").arg("100%").expect(0);
 }
 
 #[test]

@@ -6,14 +6,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use fixtures::need;
 use fixtures::patience::wait_for;
+use fixtures::reserved_port::ReservedPort;
 use fixtures::run::Run;
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::http::{over_socket, over_tcp, request};
-use crate::site::{BIN, Site, free_address, started, web};
+use crate::client::http::{over_socket, over_tcp, request};
+use crate::client::site::{BIN, Site, add, started, web};
 
 fn stage() -> Stage {
     let stage = Stage::with(BIN, &Tree::new().file("file", "content"));
@@ -51,18 +53,75 @@ fn other_names_and_methods_are_refused() {
 }
 
 #[test]
+fn another_site_may_link_here_and_nothing_else() {
+    let stage = stage();
+    let site = Site::of(&stage);
+    for (method, from, mode, status) in [
+        ("GET", "same-origin", "no-cors", 200),
+        ("GET", "none", "navigate", 200),
+        ("GET", "cross-site", "navigate", 200),
+        ("GET", "cross-site", "no-cors", 403),
+        ("HEAD", "same-site", "cors", 403),
+        ("POST", "same-origin", "navigate", 303),
+        ("POST", "cross-site", "navigate", 403),
+    ] {
+        let target = if method == "POST" { "/logout" } else { "/search?q=file" };
+        let headers = format!("Sec-Fetch-Site: {from}\r\nSec-Fetch-Mode: {mode}\r\n");
+        let answer = site.send(&request(method, target, &headers, ""));
+        assert_eq!(answer.status, status, "{method} {from} {mode}");
+    }
+}
+
+/// Logs in. Returns the header with the session, or why there is none.
+fn log_in(site: &Site, name: &str, password: &str) -> Result<String, u16> {
+    let form = format!("name={name}&password={}", password.replace(' ', "+"));
+    let answer = site.send(&request("POST", "/login", "", &form));
+    match (answer.status, answer.header("set-cookie").split_once(';')) {
+        (303, Some((cookie, _))) => Ok(format!("Cookie: {cookie}\r\n")),
+        (status, _) => Err(status),
+    }
+}
+
+#[test]
+fn users_come_and_go_while_the_page_is_served() {
+    let stage = stage();
+    let users = stage.beside("users");
+    add(&stage, &users, "ann", "a good password");
+    add(&stage, &users, "bob", "another password");
+    let site = Site::start_open(&web(&stage).env("WEB_USERS_FILE", &users));
+    let ann = log_in(&site, "ann", "a good password").expect("ann logs in");
+    let bob = log_in(&site, "bob", "another password").expect("bob logs in");
+    let sees = |cookie: &str| site.get_with("/", cookie).status == 200;
+    assert!(sees(&ann) && sees(&bob));
+    // Another password ends what the old one let in.
+    add(&stage, &users, "bob", "a third password");
+    assert!(sees(&ann) && !sees(&bob));
+    let bob = log_in(&site, "bob", "a third password").expect("bob logs in again");
+    add(&stage, &users, "eve", "a new password");
+    assert!(sees(&log_in(&site, "eve", "a new password").expect("eve logs in")) && sees(&bob));
+    // A mistake lets nobody in until it is repaired.
+    let text = fs::read_to_string(&users).expect("read");
+    fs::write(&users, format!("{text}carl\n")).expect("written");
+    assert!(!sees(&ann) && !sees(&bob));
+    assert_eq!(log_in(&site, "bob", "a third password"), Err(403));
+    let without: String = text
+        .lines()
+        .filter(|line| !line.starts_with("ann"))
+        .fold(String::new(), |text, line| text + line + "\n");
+    fs::write(&users, without).expect("written");
+    assert!(!sees(&ann), "ann was removed");
+    assert!(sees(&bob));
+    assert_eq!(log_in(&site, "ann", "a good password"), Err(403));
+    fs::remove_file(&users).expect("removed");
+    assert!(!sees(&bob), "nobody is known");
+    site.end().assert_says("nobody can log in to the web page").assert_says("line 4");
+}
+
+#[test]
 fn users_log_in() {
     let stage = stage();
     let users = stage.beside("users");
-    let add = |password: &str| {
-        let script = format!(
-            "printf '%s\\n' '{password}' | WEB_USERS_FILE={} {BIN} web --add-user ann --backups-dir {}",
-            users.display(),
-            stage.backups.display()
-        );
-        stage.sh(&script);
-    };
-    add("a good password");
+    add(&stage, &users, "ann", "a good password");
     assert_eq!(fs::metadata(&users).expect("made").permissions().mode() & 0o777, 0o600);
     let run = web(&stage).env("WEB_USERS_FILE", &users);
     let site = Site::start_open(&run);
@@ -126,6 +185,27 @@ fn a_proxy_reaches_a_socket() {
     run.expect(1).assert_says("another program has it");
 }
 
+#[test]
+fn a_user_of_its_own_reads_with_one_capability() {
+    need!(need::root());
+    need!(need::tool("setpriv"));
+    let stage = Stage::with(
+        BIN,
+        &Tree::new().folder("private").mode(0o700).file("private/key", "secret").mode(0o600),
+    );
+    stage.take();
+    let only = ["--inh-caps", "--ambient-caps", "--bounding-set"]
+        .map(|set| format!("{set}=-all,+dac_read_search"));
+    let mut words = vec!["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    words.extend(only.iter().map(String::as_str));
+    let site = Site::start(&web(&stage).under(&words));
+    site.page("/").assert_has("Everything is backed up");
+    let raw = site.page(&format!("/raw/my_backup{}/private/key", stage.source.display()));
+    assert_eq!(raw.body, b"secret");
+    let tar = site.page(&format!("/tar/my_backup{}", stage.source.display()));
+    assert!(tar.text().contains("secret"));
+}
+
 /// The process that serves the page of a daemon at `address`.
 fn page_process(address: &str) -> Option<Pid> {
     let listen = format!("WEB_LISTEN={address}\0").into_bytes();
@@ -142,7 +222,8 @@ fn page_process(address: &str) -> Option<Pid> {
 #[test]
 fn the_daemon_serves_the_page_and_starts_it_again() {
     let stage = stage();
-    let address = free_address();
+    let port = ReservedPort::any();
+    let address = port.address();
     let config = stage.beside("config");
     fs::create_dir(&config).expect("made");
     fs::write(config.join("crontab"), "").expect("written");

@@ -9,7 +9,7 @@ use fixtures::need::tool;
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
 
-use crate::site::{BIN, Site, path_of};
+use crate::client::site::{BIN, Site, path_of};
 
 #[test]
 fn a_file_arrives_whole_and_in_ranges() {
@@ -94,6 +94,7 @@ fn a_folder_as_zip_has_its_files() {
         BIN,
         &Tree::new()
             .random_file("a/large", 700_000, 1)
+            .file("a/lines", "the same line\n".repeat(100_000))
             .file("\u{e4}", "x")
             .file("b/empty", "")
             .symlink("link", "a"),
@@ -105,6 +106,7 @@ fn a_folder_as_zip_has_its_files() {
         zip.header("content-disposition"),
         "attachment; filename=\"source.zip\"; filename*=UTF-8''source.zip"
     );
+    assert!(zip.body.len() < 1_000_000, "text is compressed");
     let (file, out) = (stage.beside("x.zip"), stage.beside("out"));
     fs::write(&file, &zip.body).expect("written");
     let done = Command::new("unzip")
@@ -116,7 +118,7 @@ fn a_folder_as_zip_has_its_files() {
         .output()
         .expect("unzip");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    for name in ["a/large", "\u{e4}", "b/empty"] {
+    for name in ["a/large", "a/lines", "\u{e4}", "b/empty"] {
         let read = |folder: &std::path::Path| fs::read(folder.join(name)).expect(name);
         assert!(read(&stage.source) == read(&out.join("source")), "{name}");
     }

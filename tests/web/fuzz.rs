@@ -1,4 +1,4 @@
-//! Requests that no browser sends. `WEB_FUZZ=1000000` sends that many.
+//! Requests that no browser sends. `WEB_FUZZ=1000000` sends that many, `WEB_SEED=8` others.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
 
-use crate::site::{BIN, Site, path_of};
+use crate::client::site::{BIN, Site, path_of};
 
 /// Requests of a normal test.
 const FEW: u64 = 3000;
@@ -78,6 +78,7 @@ const QUERIES: &[&str] = &[
     "job=x",
     "a=x",
     "b=y",
+    "b=now",
     "pattern=**",
     "path=/",
     "sizes=1",
@@ -143,9 +144,10 @@ fn no_request_shows_what_is_outside_or_ends_the_page() {
     stage.take();
     fs::write(stage.backups.join("secret"), SECRET).expect("written");
     let site = Site::of(&stage);
-    let number =
-        std::env::var("WEB_FUZZ").ok().and_then(|number| number.parse().ok()).unwrap_or(FEW);
-    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    let setting = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let number = setting("WEB_FUZZ").unwrap_or(FEW);
+    let seed = setting("WEB_SEED").unwrap_or(0);
+    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15 ^ seed.wrapping_mul(0xbf58_476d_1ce4_e5b9));
     let base = path_of(&stage);
     for _ in 0..number {
         let request = fuzzed(&mut numbers, &base);

@@ -3,8 +3,8 @@
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
 
-use crate::http::request;
-use crate::site::{BIN, Site, path_of};
+use crate::client::http::request;
+use crate::client::site::{BIN, Site, path_of};
 
 /// Names that would be markup, another line, another direction, or no text at all.
 const NAMES: &[&[u8]] = &[
@@ -54,6 +54,24 @@ fn a_name_is_only_a_name() {
         site.page(&target);
     }
     site.page("/search?q=%3Cscript%3E*").assert_lacks("<script");
+}
+
+#[test]
+fn what_someone_searches_stays_in_its_field() {
+    let stage = Stage::with(BIN, &Tree::new().file("text", "x"));
+    stage.take();
+    let site = Site::of(&stage);
+    for searched in ["%00", "%22%3E%3Cscript%3E", "%0d%0a", "%E2%80%AE", "%ff", "%1b%5b31m"] {
+        for page in [format!("/browse/my_backup{}", path_of(&stage)), "/search".to_owned()] {
+            let page = site.page(&format!("{page}?q={searched}"));
+            page.assert_lacks("<script");
+            let text = page.text();
+            let (header, main) = text.split_once("<main id=\"content\">").expect("a page");
+            assert!(header.ends_with("</header>"), "{searched}: {header}");
+            assert!(!header.contains("<nav") && !header.contains("<h1"), "{searched}: {header}");
+            assert!(main.contains("</main><footer>") && main.ends_with("</html>"), "{main}");
+        }
+    }
 }
 
 #[test]

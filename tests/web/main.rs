@@ -1,13 +1,14 @@
 //! The web page, as a browser or any other program asks it.
 
 mod access;
-mod browser;
-mod clicks;
+mod client;
 mod downloads;
 mod fuzz;
+mod health;
 mod hostile;
-mod http;
+mod in_browser;
+mod limits;
 mod live;
 mod pages;
-mod screenshots;
-mod site;
+mod settings;
+mod source;

@@ -3,8 +3,8 @@
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
 
-use crate::http::request;
-use crate::site::{BIN, Site, name, path_of};
+use crate::client::http::request;
+use crate::client::site::{BIN, Site, name, path_of};
 
 /// Two snapshots: `text` changed, `gone` was deleted, `new` is new.
 fn two() -> (Stage, [String; 2]) {
@@ -28,7 +28,7 @@ fn the_front_page_answers_whether_everything_is_backed_up() {
     page.assert_has("Everything is backed up. The newest snapshot was taken just now.");
     page.assert_has("href=\"/job/my_backup\"").assert_has("<html lang=\"en\">");
     site.end().assert_code(0);
-    let old = Site::start(&crate::site::web(&stage).env("MAX_AGE_H", "0.0000001"));
+    let old = Site::start(&crate::client::site::web(&stage).env("MAX_AGE_H", "0.0000001"));
     old.page("/").assert_has("needs a look").assert_has("MAX_AGE_H");
 }
 
@@ -45,6 +45,8 @@ fn the_browser_chooses_the_language() {
         let page = site.get_with("/", &format!("Accept-Language: {accepted}\r\n"));
         page.assert_has(sentence);
     }
+    let german = site.get_with("/", "Accept-Language: de\r\n");
+    german.assert_has("auf diesem Rechner</bdi>").assert_lacks("lang=\"en\"");
 }
 
 #[test]
@@ -65,6 +67,16 @@ fn the_time_line_has_each_snapshot() {
     }
     page.assert_has(&format!("/compare/my_backup/?a={first}&amp;b={second}"));
     page.assert_has("Measure what each snapshot holds alone");
+    // What is spoken begins with what is seen (WCAG, 2.5.3): a day of the calendar with its number.
+    let text = page.text();
+    let (_, calendar) = text.split_once("class=\"months\"").expect("a calendar");
+    let days: Vec<&str> = calendar.split("<td><a href=").skip(1).collect();
+    assert!(!days.is_empty());
+    for day in days {
+        let label = day.split("aria-label=\"").nth(1).unwrap_or_default();
+        let seen = day.split(['>', '<']).nth(1).unwrap_or_default();
+        assert!(label.starts_with(&format!("{seen}, ")), "{label}: {seen}");
+    }
     site.page("/job/my_backup?sizes=1").assert_lacks("Measure what each snapshot holds alone");
     site.page("/job/my_backup").assert_lacks("Measure what each snapshot holds alone");
     stage.look("hold").args(&[&first, "--note", "tax"]).expect(0);
@@ -86,11 +98,30 @@ fn a_folder_marks_what_changed_and_shows_what_was_deleted() {
     assert!(at("folder") < at("link") && at("link") < at("new"), "folders first");
     let deleted = site.page(&format!("{folder}?at={second}&deleted=1"));
     deleted.assert_has("<bdi>gone</bdi>").assert_has(&format!("gone?at={first}"));
-    // The place stays when the snapshot changes.
+    // The place stays when the snapshot changes, and how it is shown.
     page.assert_has(&format!("href=\"{folder}?at={first}\""));
+    deleted.assert_has(&format!("href=\"{folder}?at={first}&amp;deleted=1\""));
     site.page(&format!("{folder}?at={first}"))
         .assert_has("<bdi>gone</bdi>")
         .assert_lacks(">changed</span>");
+}
+
+#[test]
+fn what_was_deleted_long_ago_is_shown_too() {
+    let (stage, [first, second]) = two();
+    // Snapshots without the file, between the two.
+    for hours in 1..=70 {
+        let between = stage.history().path(&fixtures::history::hours_ago(hours), "");
+        std::fs::create_dir_all(between.join(path_of(&stage).trim_start_matches('/')))
+            .expect("a snapshot");
+    }
+    let oldest = stage.history().path(&fixtures::history::hours_ago(100), "");
+    std::fs::rename(stage.backups.join(&first), &oldest).expect("renamed");
+    let site = Site::of(&stage);
+    let folder = format!("/browse/my_backup{}?at={second}&deleted=1", path_of(&stage));
+    let page = site.page(&folder);
+    page.assert_has("<bdi>gone</bdi>").assert_has(&format!("gone?at={}", name(&oldest)));
+    page.assert_has("Deleted entries are shown if a snapshot from ");
 }
 
 #[test]
@@ -110,6 +141,10 @@ fn a_folder_is_sorted_and_paged() {
     assert!(sorted.contains("aria-sort=\"descending\""), "{sorted}");
     let at = |name: &str| sorted.find(&format!("<bdi>{name}</bdi></a></th>")).expect("an entry");
     assert!(at("500") < at("9999"), "the largest is the first");
+    // A search counts so many and no more, and an answer for programs is the whole one.
+    site.page("/search?q=*").assert_has("More than 9,500 others are not shown.");
+    let found = site.page("/api/find?pattern=*").text();
+    assert_eq!(found.lines().filter(|line| line.contains("/source/")).count(), 10_002);
     for page in ["0", "99", "x", "-1"] {
         site.page(&format!("{folder}?page={page}"));
     }
@@ -127,6 +162,52 @@ fn a_file_has_its_versions_and_their_differences() {
     site.page(&format!("{file}?at={first}")).assert_has("one\ntwo\nthree");
     let link = site.page(&format!("/browse/my_backup{}/link", path_of(&stage)));
     link.assert_has("symbolic link").assert_lacks("/raw/my_backup");
+}
+
+#[test]
+fn a_path_that_a_snapshot_lacks_leads_to_those_that_have_it() {
+    let (stage, [first, second]) = two();
+    let site = Site::of(&stage);
+    let file = |name: &str| format!("/browse/my_backup{}/{name}", path_of(&stage));
+    for (name, without, with) in [("gone", &second, &first), ("new", &first, &second)] {
+        let page = site.get(&format!("{}?at={without}", file(name)));
+        assert_eq!(page.status, 404);
+        page.assert_has("This snapshot has nothing at this path.");
+        page.assert_has(&format!("href=\"{}?at={with}\"", file(name)));
+    }
+    site.get(&file("none")).assert_lacks("Versions");
+}
+
+#[test]
+fn two_versions_of_a_picture_are_side_by_side() {
+    let png = |last: &str| [&b"\x89PNG\r\n\x1a\n"[..], last.as_bytes()].concat();
+    let stage = Stage::with(BIN, &Tree::new().file("x.png", png("one")));
+    let first = name(&stage.take());
+    std::fs::write(stage.source.join("x.png"), png("another")).expect("written");
+    let second = name(&stage.take());
+    let site = Site::of(&stage);
+    let picture = |at: &str| format!("/picture/my_backup{}/x.png?at={at}", path_of(&stage));
+    let file = format!("/browse/my_backup{}/x.png?at={second}", path_of(&stage));
+    for page in [site.page(&file), site.page(&format!("{file}&with={first}"))] {
+        for at in [&first, &second] {
+            page.assert_has(&format!("<img src=\"{}\"", picture(at)));
+        }
+    }
+    assert_eq!(site.page(&picture(&first)).body, png("one"));
+}
+
+#[test]
+fn a_long_difference_is_cut() {
+    let stage = Stage::new(BIN);
+    stage.sh("seq 20000 >text");
+    let first = name(&stage.take());
+    stage.sh("seq 20001 40000 >text");
+    let second = name(&stage.take());
+    let site = Site::of(&stage);
+    let file = format!("/browse/my_backup{}/text", path_of(&stage));
+    let page = site.page(&format!("{file}?at={second}&with={first}"));
+    assert_eq!(page.text().matches("<tr class=\"removed\">").count(), 5000);
+    page.assert_has("Only the beginning is shown.");
 }
 
 #[test]

@@ -73,6 +73,7 @@ pub(crate) mod delivery;
 pub mod helper;
 pub mod local;
 pub mod remote;
+pub mod remote_copy;
 pub mod remote_target;
 pub mod sftp;
 pub mod snapshots;

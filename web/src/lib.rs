@@ -15,7 +15,10 @@ mod settings;
 mod site;
 mod text;
 
+pub use crate::access::reread::Reread;
 pub use crate::access::users::{UserError, add_user};
-pub use crate::program::{Job, Program, Question, State};
+pub use crate::program::{
+    Clock, Contents, Copy, Job, NoSource, Origin, Program, Question, Reason, State,
+};
 pub use crate::server::{ServeError, serve};
 pub use crate::settings::{Listen, Settings, check_base_path, check_listen};

@@ -18,8 +18,10 @@ pub struct Settings {
     pub base_path: String,
     /// `WEB_HOST`: the names under which a reverse proxy serves the page.
     pub hosts: Vec<String>,
-    /// The folders that are read.
+    /// The backups folders.
     pub folders: Vec<PathBuf>,
+    /// The source roots that snapshots are compared with.
+    pub sources: Vec<PathBuf>,
 }
 
 /// Where the page listens.

@@ -9,6 +9,7 @@ use crate::error::{RunError, destination};
 use crate::fs::file_system::capabilities::Abilities;
 use crate::fs::small_file::write_whole;
 use crate::repository::Repository;
+use crate::repository::records::copied;
 use crate::repository::records::damage::{self, DamageMarks};
 use crate::repository::records::holds::{self, Hold};
 use crate::repository::records::report::Holds;
@@ -16,9 +17,9 @@ use crate::repository::records::report_file::report_file;
 use crate::repository::store::Store;
 use crate::snapshot::name::SnapshotName;
 
-/// When a run began, read the source first, and ended.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
-pub(crate) struct RunTimes {
+/// When a run began, read the source first, and ended. It distinguishes two snapshots with the same name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunTimes {
     started: String,
     finished: String,
     #[serde(default)]
@@ -61,10 +62,18 @@ impl Beside {
         }
     }
 
-    /// When the run that completed the snapshot began, read the source and ended. It distinguishes two snapshots with the same name.
-    pub(crate) fn identity(&self) -> Option<RunTimes> {
+    /// The times of the run that completed the snapshot; `None` for snapshots that rsync made.
+    #[must_use]
+    pub fn identity(&self) -> Option<RunTimes> {
         serde_json::from_slice(self.report.as_ref()?).ok()
     }
+}
+
+/// The holds of those of `snapshots` that are held.
+#[must_use]
+pub fn held(repository: &Repository, snapshots: &[SnapshotName]) -> Vec<(SnapshotName, Hold)> {
+    let of = |name: &SnapshotName| Some((name.clone(), holds::of(repository, name)?));
+    snapshots.iter().filter_map(of).collect()
 }
 
 /// Stores the report and the hold of `snapshot`, which is about to be completed in `repository`, and the files `lacking` from
@@ -83,9 +92,16 @@ pub(crate) fn store(
         let path = repository.path_of(snapshot);
         destination("cannot store what belongs to", &repository.path, path, error)
     };
-    if let Some(hold) = &beside.hold {
-        holds::store(repository, snapshot, hold).map_err(broken)?;
+    // The mark first: the hold of an unfinished copy is stored again by the next copy.
+    if let Some(mark) = copied::load(repository, snapshot) {
+        let mark = mark.with_hold(beside.hold.clone());
+        copied::store(repository, snapshot, &mark).map_err(broken)?;
     }
+    match &beside.hold {
+        Some(hold) => holds::store(repository, snapshot, hold),
+        None => holds::remove(repository, snapshot).map(drop),
+    }
+    .map_err(broken)?;
     damage::store(repository, snapshot, lacking, now).map_err(broken)?;
     if let Some(report) = &beside.report
         && let Err(error) = store_report(repository, snapshot, report, abilities)

@@ -1,5 +1,7 @@
 //! Chooses the snapshots that a copy lacks, and refuses folders that are no copy of this history.
 
+use std::path::Path;
+
 use crate::copy::beside::Beside;
 use crate::copy::job::{CopyJob, SnapshotStore};
 use crate::error::RunError;
@@ -95,13 +97,7 @@ pub(crate) fn check<St: SnapshotStore>(
     let common = history.complete.iter().rfind(|name| offered.contains(name));
     let Some(newest) = history.complete.last() else { return Ok(()) };
     if let Some(common) = common {
-        let (there, here) = (store.beside(common)?, Beside::of(repository, common));
-        if there.identity() != here.identity() {
-            return refused(format!(
-                "its {common} is another snapshot than the one of {}",
-                store.name()
-            ));
-        }
+        check_common(store, repository, common)?;
     }
     let after = |name: &&SnapshotName| common.is_none_or(|common| name.stamp > common.stamp);
     let mut later = history.complete.iter().filter(after);
@@ -121,6 +117,35 @@ pub(crate) fn check<St: SnapshotStore>(
         }
     }
     Ok(())
+}
+
+/// Refuses a folder whose snapshot `common` is another one than that of `store`. What the two have in common would be taken for the
+/// same.
+///
+/// # Errors
+/// [`RunError::NotForCopies`].
+pub(crate) fn check_common<St: SnapshotStore>(
+    store: &St,
+    repository: &Repository,
+    common: &SnapshotName,
+) -> Result<(), RunError> {
+    if store.identity(common)? == Beside::of(repository, common).identity() {
+        return Ok(());
+    }
+    let why = format!("its {common} is another snapshot than the one of {}", store.name());
+    Err(RunError::NotForCopies { path: repository.path().to_owned(), why })
+}
+
+/// Refuses the folder at `path` when `store` is the same one, or one of them lies in the other. The snapshots of `store` were listed.
+///
+/// # Errors
+/// [`RunError::NotForCopies`].
+pub(crate) fn refuse_overlap<St: SnapshotStore>(path: &Path, store: &St) -> Result<(), RunError> {
+    if !store.overlaps(path) {
+        return Ok(());
+    }
+    let why = format!("it and {} are the same folder, or one lies in the other", store.name());
+    Err(RunError::NotForCopies { path: path.to_owned(), why })
 }
 
 #[cfg(test)]

@@ -4,13 +4,15 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::copy::beside::Beside;
+use crate::copy::beside::{Beside, RunTimes};
 use crate::error::RunError;
+use crate::repository::records::holds::Hold;
 use crate::repository::records::report::Counts;
 use crate::snapshot::links::SnapshotLinks;
 use crate::snapshot::name::{Prefix, SnapshotName};
 use crate::snapshot::retention::Retention;
 use crate::source::Source;
+use crate::source::files_from::Selection;
 
 /// The backups folder that snapshots are copied from. Nothing in it changes.
 pub trait SnapshotStore: Send + Sync {
@@ -45,7 +47,22 @@ pub trait SnapshotStore: Send + Sync {
     /// It cannot be read.
     fn beside(&self, snapshot: &SnapshotName) -> Result<Beside, RunError>;
 
-    /// Whether the folder at `path` of this machine is this backups folder, lies in it, or contains it.
+    /// [`Beside::identity`] of a snapshot.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn identity(&self, snapshot: &SnapshotName) -> Result<Option<RunTimes>, RunError> {
+        Ok(self.beside(snapshot)?.identity())
+    }
+
+    /// The holds of those of `snapshots` that are held.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn holds(&self, snapshots: &[SnapshotName]) -> Result<Vec<(SnapshotName, Hold)>, RunError>;
+
+    /// Whether the folder at `path` of this machine is this backups folder, lies in it, or contains it. A store on a host knows it
+    /// once its snapshots were listed.
     fn overlaps(&self, path: &Path) -> bool;
 }
 
@@ -72,6 +89,10 @@ pub struct CopyJob {
     pub links: SnapshotLinks,
     /// `--fake-super`: owners and modes that cannot be set are stored in attributes.
     pub fake_super: bool,
+    /// A later copy adds holds to snapshots that are there, and neither changes nor removes any.
+    pub only_adds: bool,
+    /// Only these entries of each snapshot are copied.
+    pub selection: Option<Arc<Selection>>,
 }
 
 /// A snapshot that was copied.

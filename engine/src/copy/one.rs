@@ -11,6 +11,7 @@ use crate::backup::run::seal::{rename, still_alone};
 use crate::copy::beside;
 use crate::copy::choose::CopyStep;
 use crate::copy::job::{CopiedSnapshot, CopyJob, SnapshotStore};
+use crate::entry::escape::unshown;
 use crate::entry::human::rfc3339;
 use crate::entry::preserve::Preserve;
 use crate::entry::racy;
@@ -31,7 +32,7 @@ use crate::snapshot::layout::Layout;
 use crate::snapshot::name::SnapshotState;
 use crate::threads::lock::lock;
 
-/// The most files that are named in the marks of a copy that lacks them.
+/// The most files that are named in the marks of a copy that lacks them. When there are more, the snapshot as a whole is marked.
 const MARKS: usize = 10_000;
 
 /// Copies the snapshot of `step`. With `is_first`, it also reports what the destination is.
@@ -47,7 +48,6 @@ pub(crate) fn copy_one<St: SnapshotStore>(
 ) -> Result<CopiedSnapshot, RunError> {
     let history = repository.history(&job.prefix)?;
     let source = store.open(&step.name, step.common.as_ref())?;
-    let beside = store.beside(&step.name)?;
     let broken =
         |error| destination("cannot write in", &repository.path, repository.path.clone(), error);
     let began = (context.now)();
@@ -92,9 +92,14 @@ pub(crate) fn copy_one<St: SnapshotStore>(
         resumed: names.resumed,
     });
     recorder.begun(&names.incomplete.to_string());
-    let result = fill(&attempt, Prepared { names, history })
-        .and_then(|filled| seal(&attempt, filled, &beside, &lacking))
-        .map_err(|error| error.or_stopped(&context.stop));
+    let result = std::thread::scope(|scope| {
+        // It is needed at the end, and a host needs a round trip for it.
+        let beside = scope.spawn(|| store.beside(&step.name));
+        let filled = fill(&attempt, Prepared { names, history });
+        let beside = beside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        seal(&attempt, filled?, &beside?, &lacking)
+    });
+    let result = result.map_err(|error| error.or_stopped(&context.stop));
     recorder.ended();
     let counts = result?;
     Ok(CopiedSnapshot { name: step.name.clone(), problems: counts.problems, counts })
@@ -125,7 +130,7 @@ fn seal<S: crate::source::Source>(
     }
     let now = rfc3339((context.now)());
     let aside = |what: &str, error| attempt.aside(what, error);
-    let marks = lock(&lacking.marks);
+    let marks = lacking.marks(beside, &names.complete.to_string());
     beside::store(
         (repository, &names.complete),
         beside,
@@ -147,7 +152,7 @@ fn seal<S: crate::source::Source>(
     Ok(content.writer.walk.tally.counts())
 }
 
-/// The copy as a run: everything in the snapshot is kept, and nothing is left out.
+/// The copy as a run: everything in the snapshot is kept, and nothing that was selected is left out.
 fn as_run(job: &CopyJob) -> Result<Job, RunError> {
     let whole = Layout::new(&["/".into()], true, "/".as_ref());
     let layout = whole.map_err(|errors| {
@@ -171,7 +176,7 @@ fn as_run(job: &CopyJob) -> Result<Job, RunError> {
         retention: job.retention.clone(),
         minimum_time_guard: TimeDelta::zero(),
         max_shrink_percent: 100.0,
-        selection: None,
+        selection: job.selection.clone(),
         max_delete: None,
         change_brake: ChangeBrake::Off,
         links: job.links,
@@ -185,12 +190,34 @@ struct Lacking {
     next: Arc<dyn Monitor>,
     /// Whether the destination is described. It is the same for all snapshots.
     describes: bool,
-    marks: Mutex<DamageMarks>,
+    found: Mutex<(DamageMarks, u64)>,
 }
 
 impl Lacking {
     fn new(next: Arc<dyn Monitor>, describes: bool) -> Self {
-        Self { next, describes, marks: Mutex::default() }
+        Self { next, describes, found: Mutex::default() }
+    }
+
+    /// The marks of the copy, which also lacks what the original lacks. Reports when they do not name every file.
+    fn marks(&self, beside: &beside::Beside, snapshot: &str) -> DamageMarks {
+        let (mut marks, mut more) = lock(&self.found).clone();
+        for lacked in beside.damaged.iter().filter(|file| file.what.starts_with(LACKED)) {
+            let Some(path) = unshown(&lacked.path) else { continue };
+            match marks.len() < MARKS {
+                true => drop(marks.insert(path, lacked.what.clone())),
+                false => more += 1,
+            }
+        }
+        if more > 0 {
+            let what = format!("{LACKED}: {more} files beside those that are listed");
+            marks.insert(Vec::new(), what);
+            let what = format!(
+                "{snapshot} is not complete in the copy: {} entries could not be copied. That is more than are listed, so the snapshot as a whole is marked as damaged",
+                MARKS as u64 + more
+            );
+            self.next.event(&Event::Aside { what });
+        }
+        marks
     }
 }
 
@@ -202,10 +229,12 @@ impl Monitor for Lacking {
         if let Event::Problem(problem) = event
             && problem.instead == Instead::NotCopied
         {
-            let mut marks = lock(&self.marks);
+            let (marks, more) = &mut *lock(&self.found);
             if marks.len() < MARKS {
                 let what = format!("{LACKED}: {}", problem.what);
                 marks.insert(beside::inside(&problem.path), what);
+            } else {
+                *more += 1;
             }
         }
         self.next.event(event);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::copy::choose;
 use crate::copy::choose::CopyStep;
+use crate::copy::holds;
 use crate::copy::job::{CopiedSnapshot, CopyJob, CopyOutcome, SnapshotStore};
 use crate::copy::one::copy_one;
 use crate::copy::retain::retain;
@@ -25,8 +26,8 @@ pub fn copy<St: SnapshotStore>(
 ) -> Result<CopyOutcome, RunError> {
     let _ = crate::fs::access::own_umask();
     check_mounted(&job.backups_dir)?;
-    refuse_overlap(job, store)?;
-    let offered = store.snapshots(&job.prefix)?;
+    let mut offered = store.snapshots(&job.prefix)?;
+    choose::refuse_overlap(&job.backups_dir, store)?;
     let repository = Repository::open_or_make(&job.backups_dir, job.backups_mode)?;
     let context = &Context { stop: Arc::new(Stop::within(&context.stop)), ..context.clone() };
     let lock = match repository.lock(&job.prefix, &context.stop)? {
@@ -41,9 +42,11 @@ pub fn copy<St: SnapshotStore>(
         return Ok(CopyOutcome::Busy);
     }
     choose::check(job, store, &repository, &history, &offered)?;
+    holds::carry(store, &repository, (&history, &offered), job.only_adds, context)?;
     removal::remove_leftovers(&repository, &history, context)?;
+    // The newest one is checked.
+    let newest_common = history.complete.iter().rfind(|name| offered.contains(name)).cloned();
     let mut copied: Vec<CopiedSnapshot> = Vec::new();
-    let mut offered = offered;
     loop {
         let done = |name: &SnapshotName| copied.iter().any(|one| one.name == *name);
         let steps = choose::steps(job, &repository, &history, &offered);
@@ -51,15 +54,24 @@ pub fn copy<St: SnapshotStore>(
         let next = step.as_ref().map(|step| step.name.stamp);
         removal::copies::remove_unfinished(&repository, &mut history, next, context)?;
         let Some(step) = step else { break };
+        if let Some(common) = &step.common
+            && !done(common)
+            && newest_common.as_ref() != Some(common)
+        {
+            choose::check_common(store, &repository, common)?;
+        }
         let is_first = copied.is_empty();
         let place = (&repository, &lock);
-        let result = copy_one(job, store, place, (&step, is_first), context);
-        offered = store.snapshots(&job.prefix)?;
-        match result {
+        match copy_one(job, store, place, (&step, is_first), context) {
             Ok(one) => copied.push(one),
-            // A run has removed the snapshot, or the one before it, meanwhile.
-            Err(_) if !is_there(&offered, &step) && !context.stop.asked() => {}
-            Err(error) => return Err(error),
+            Err(error) if context.stop.asked() => return Err(error),
+            Err(error) => {
+                offered = store.snapshots(&job.prefix)?;
+                // Otherwise a run has removed the snapshot, or the one before it, meanwhile.
+                if is_there(&offered, &step) {
+                    return Err(error);
+                }
+            }
         }
         history = repository.history(&job.prefix)?;
         retain(job, &repository, &history, &step.name, context)?;
@@ -82,8 +94,8 @@ fn is_there(offered: &[SnapshotName], step: &CopyStep) -> bool {
 /// Those for which [`copy`] refuses the folder; one of the folders cannot be read.
 pub fn preview<St: SnapshotStore>(job: &CopyJob, store: &St) -> Result<Vec<CopyStep>, RunError> {
     check_mounted(&job.backups_dir)?;
-    refuse_overlap(job, store)?;
     let offered = store.snapshots(&job.prefix)?;
+    choose::refuse_overlap(&job.backups_dir, store)?;
     if !job.backups_dir.exists() {
         return Ok(choose::of_new(job, &offered));
     }
@@ -91,13 +103,4 @@ pub fn preview<St: SnapshotStore>(job: &CopyJob, store: &St) -> Result<Vec<CopyS
     let history = repository.history(&job.prefix)?;
     choose::check(job, store, &repository, &history, &offered)?;
     Ok(choose::steps(job, &repository, &history, &offered))
-}
-
-fn refuse_overlap<St: SnapshotStore>(job: &CopyJob, store: &St) -> Result<(), RunError> {
-    if !store.overlaps(&job.backups_dir) {
-        return Ok(());
-    }
-    let path = job.backups_dir.clone();
-    let why = format!("it and {} are the same folder, or one lies in the other", store.name());
-    Err(RunError::NotForCopies { path, why })
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::drill::outcome::Fault;
 use crate::drill::source::SourceFiles;
 use crate::entry::digest::Method;
+use crate::entry::digest::name_digest;
 use crate::entry::stored::StoredEntry;
 use crate::entry::tree_path::{TreePath, place_of};
 use crate::entry::{Kind, Meta, Time};
@@ -19,7 +20,7 @@ use crate::fs::metadata::xattrs::XattrSelection;
 use crate::fs::metadata::{fake_super, stat};
 use crate::repository::content::{self, Proof};
 use crate::repository::manifest::read::{FolderRecords, ManifestReader};
-use crate::repository::manifest::record::{MetaDigest, RecordedFields, name_digest};
+use crate::repository::manifest::record::{MetaDigest, RecordedFields};
 use crate::repository::records::sidecar::Sidecar;
 
 const ALL: XattrSelection = XattrSelection { xattrs: true, acls: true };

@@ -3,22 +3,22 @@
 
 pub(crate) mod compare;
 pub(crate) mod outcome;
+pub(crate) mod restored;
 pub(crate) mod sample;
 pub(crate) mod scratch;
 pub(crate) mod source;
 
 pub use self::outcome::{DrillError, DrillFinding, Drilled, Fault};
+pub use self::sample::Sample;
 
-use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::PathBuf;
-use std::sync::Mutex;
 
 use crate::drill::compare::Comparison;
-use crate::drill::sample::{Candidate, Sample, choose};
+use crate::drill::restored::{Reported, restored};
+use crate::drill::sample::choose;
 use crate::drill::scratch::{Asked, Scratch};
 use crate::drill::source::SourceFiles;
-use crate::entry::c_name;
 use crate::entry::escape::shown;
 use crate::entry::human::rfc3339;
 use crate::fs::file_system::space::Space;
@@ -26,19 +26,12 @@ use crate::monitor::context::Context;
 use crate::repository::records::last_drill;
 use crate::repository::records::report_file::report;
 use crate::repository::{LastDrill, Repository, SourceRoots};
-use crate::restore::request::{RequestedPath, names};
+use crate::restore::RestoreError;
 use crate::restore::targets::local::LocalTarget;
-use crate::restore::{
-    EntryOutcome, FoundLanding, Landing, RestoreError, RestoreOptions, RestoreSink, RestoredEntry,
-    restore,
-};
 use crate::snapshot::name::SnapshotName;
-use crate::threads::lock::{lock, unpoisoned};
 
 /// The bytes that a sample may always have, whatever the share.
 const ALWAYS: u64 = 1 << 30;
-/// The number of entries that are restored together. Each can have a folder of its own, which stays open.
-const BATCH: usize = 128;
 /// The room on the disk that a file takes besides its content, at most.
 const PER_FILE: u64 = 8192;
 
@@ -68,32 +61,78 @@ pub fn drill(
     options: &DrillOptions,
     context: &Context,
 ) -> Result<Drilled, DrillError> {
-    let done = attempt(repository, snapshot, options, context);
-    let mut last = LastDrill {
-        finished: rfc3339((context.now)()),
-        snapshot: snapshot.to_string(),
-        seed: options.seed,
-        ..LastDrill::default()
-    };
+    let mut done = chosen(repository, snapshot, options, context)
+        .and_then(|sample| attempt((repository, repository), snapshot, &sample, options, context));
+    if let Some(last) = outcome(&done, snapshot, options.seed, context)
+        && let Err(error) = last_drill::store(repository, &snapshot.prefix, &last)
+        && let Ok(drilled) = &mut done
+        && !may_not_write(&error)
+    {
+        drilled.aside.push(format!("cannot store the result for the status: {error}"));
+    }
+    done
+}
+
+/// Chooses what a drill restores of `snapshot`.
+///
+/// # Errors
+/// The snapshot cannot be read, or the choice was stopped.
+pub fn chosen(
+    repository: &Repository,
+    snapshot: &SnapshotName,
+    options: &DrillOptions,
+    context: &Context,
+) -> Result<Sample, DrillError> {
+    let stop = || context.stop.asked();
+    let _stays = repository.lock_for_reading(snapshot)?;
+    let top = repository.top(snapshot)?;
+    let all = report(repository, snapshot).map_or(0, |report| report.counts.bytes);
+    let most = part(all, options.share).max(ALWAYS);
+    let sample = choose(&top, (options.share, options.seed), most, &stop);
+    if stop() { Err(DrillError::Stopped) } else { Ok(sample) }
+}
+
+/// Restores `sample` from `copy`, which has that part of `snapshot`, and compares it with the snapshot in `repository`. Stores
+/// nothing: the second value is the result for the status, if there is one.
+pub fn drill_copy(
+    repositories: (&Repository, &Repository),
+    snapshot: &SnapshotName,
+    sample: &Sample,
+    options: &DrillOptions,
+    context: &Context,
+) -> (Result<Drilled, DrillError>, Option<LastDrill>) {
+    let done = attempt(repositories, snapshot, sample, options, context);
+    let last = outcome(&done, snapshot, options.seed, context);
+    (done, last)
+}
+
+/// The result for the status. `None`: the drill did nothing.
+fn outcome(
+    done: &Result<Drilled, DrillError>,
+    snapshot: &SnapshotName,
+    seed: u64,
+    context: &Context,
+) -> Option<LastDrill> {
+    let now = (context.now)();
     match done {
-        Err(DrillError::Stopped | DrillError::Busy(_)) => done,
+        Err(DrillError::Stopped | DrillError::Busy(_)) => None,
         Err(error) => {
-            last.reason = Some(error.to_string());
-            let _ = last_drill::store(repository, &snapshot.prefix, &last);
-            Err(error)
+            Some(LastDrill { seed, ..LastDrill::not_done(snapshot, now, error.to_string()) })
         }
-        Ok(mut drilled) => {
-            (last.files, last.bytes) = (drilled.files, drilled.bytes);
-            (last.unproved, last.with_source) = (drilled.unproved, drilled.with_source);
-            last.failed = drilled.findings.len() as u64;
+        Ok(drilled) => {
             let first = drilled.findings.first();
-            last.reason = first.map(|first| format!("{}: {}", shown(&first.path), first.what));
-            if let Err(error) = last_drill::store(repository, &snapshot.prefix, &last)
-                && !may_not_write(&error)
-            {
-                drilled.aside.push(format!("cannot store the result for the status: {error}"));
-            }
-            Ok(drilled)
+            Some(LastDrill {
+                finished: rfc3339(now),
+                snapshot: snapshot.to_string(),
+                seed,
+                files: drilled.files,
+                bytes: drilled.bytes,
+                unproved: drilled.unproved,
+                with_source: drilled.with_source,
+                failed: drilled.findings.len() as u64,
+                reason: first.map(|first| format!("{}: {}", shown(&first.path), first.what)),
+                ..LastDrill::default()
+            })
         }
     }
 }
@@ -104,27 +143,22 @@ fn may_not_write(error: &io::Error) -> bool {
     matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | NotFound)
 }
 
+/// Restores `sample` from the snapshot in `from`, and compares it with the one in `repository`.
 fn attempt(
-    repository: &Repository,
+    (repository, from): (&Repository, &Repository),
     snapshot: &SnapshotName,
+    sample: &Sample,
     options: &DrillOptions,
     context: &Context,
 ) -> Result<Drilled, DrillError> {
     let stop = || context.stop.asked();
     let _stays = repository.lock_for_reading(snapshot)?;
-    let top = repository.top(snapshot)?;
-    let all = report(repository, snapshot).map_or(0, |report| report.counts.bytes);
-    let most = part(all, options.share).max(ALWAYS);
-    let sample = choose(&top, (options.share, options.seed), most, &stop);
-    if stop() {
-        return Err(DrillError::Stopped);
-    }
     let made = Scratch::make(&options.scratch, repository, &snapshot.prefix);
     let scratch = match made.map_err(DrillError::Place)? {
         Asked::Mine(scratch) => scratch,
         Asked::Busy(path) => return Err(DrillError::Busy(path)),
     };
-    check_room(&sample, &scratch)?;
+    check_room(sample, &scratch)?;
     let mut aside = Vec::new();
     if let Some(error) = scratch.unrecorded.as_ref().filter(|error| !may_not_write(error)) {
         aside.push(format!(
@@ -132,18 +166,14 @@ fn attempt(
             crate::entry::escape::shown_path(&scratch.path)
         ));
     }
-    let results = Results::default();
     let target = scratch.dir.try_clone().map(|top| {
         // The folder is removed again, so nothing in it has to be durable.
         LocalTarget::in_new_folder(top, repository, |_| Ok(()))
     });
     let target = target.map_err(|error| DrillError::Restore(RestoreError::Target(error)))?;
-    for batch in sample.entries.chunks(BATCH) {
-        restore_batch(repository, snapshot, batch, &target, options, context, &results)?;
-    }
-    let results = unpoisoned(results.0.into_inner());
+    let results = restored((from, snapshot), sample, &target, &options.fake_super, context)?;
     let comparison = Comparison {
-        snapshot: top,
+        snapshot: repository.top(snapshot)?,
         kept: repository.kept(snapshot)?,
         manifest: repository.manifest(snapshot).ok().flatten(),
         restored: &scratch.dir,
@@ -155,7 +185,7 @@ fn attempt(
         fake_super: &options.fake_super,
         folder: None,
     };
-    let mut drilled = compared(snapshot, options.seed, &sample, &results, comparison)?;
+    let mut drilled = compared(snapshot, options.seed, sample, &results, comparison)?;
     drilled.aside = aside;
     let path = scratch.path.clone();
     if let Err(error) = scratch.remove() {
@@ -187,59 +217,6 @@ fn check_room(sample: &Sample, scratch: &Scratch<'_>) -> Result<(), DrillError> 
         }
         // A file system that does not know is tried.
         _ => Ok(()),
-    }
-}
-
-fn restore_batch(
-    repository: &Repository,
-    snapshot: &SnapshotName,
-    batch: &[Candidate],
-    target: &LocalTarget,
-    options: &DrillOptions,
-    context: &Context,
-    results: &Results,
-) -> Result<(), DrillError> {
-    let item = |one: &Candidate| {
-        let to = names(&one.path).into_iter().map(c_name).collect::<io::Result<_>>().ok()?;
-        Some(RequestedPath { inside: one.path.clone(), to })
-    };
-    let items = batch.iter().filter_map(item).collect();
-    let landing = Landing { items, whole: Vec::new() };
-    let options =
-        RestoreOptions { fake_super: options.fake_super.clone(), ..RestoreOptions::default() };
-    let done = FoundLanding::look_up((repository, snapshot), &landing)
-        .and_then(|found| restore(&found, target, options, context, results));
-    match done {
-        Err(RestoreError::Stopped) => Err(DrillError::Stopped),
-        Err(RestoreError::Look(error)) => Err(DrillError::Look(error)),
-        Err(error) => Err(DrillError::Restore(error)),
-        Ok(_) => Ok(()),
-    }
-}
-
-/// What the restore reported about entries that it did not restore completely.
-#[derive(Default)]
-struct Reported {
-    partly: HashSet<Vec<u8>>,
-    bad: HashMap<Vec<u8>, (Fault, String)>,
-}
-
-#[derive(Default)]
-struct Results(Mutex<Reported>);
-
-impl RestoreSink for Results {
-    fn line(&self, line: &RestoredEntry) {
-        let fault = match line.what {
-            EntryOutcome::Partly => {
-                lock(&self.0).partly.insert(line.path.clone());
-                return;
-            }
-            EntryOutcome::Damaged => Fault::Damaged,
-            EntryOutcome::Failed | EntryOutcome::Left => Fault::Failed,
-            _ => return,
-        };
-        let why = line.why.clone().unwrap_or_default();
-        lock(&self.0).bad.insert(line.path.clone(), (fault, why));
     }
 }
 

@@ -12,6 +12,7 @@ use crate::entry::Kind;
 use crate::entry::tree_path::TreePath;
 use crate::fs::dir::Dir;
 use crate::fs::traverse::{Visitor, explore};
+use crate::source::Selection;
 use crate::threads::lock::{lock, unpoisoned};
 use crate::threads::work_queue::workers;
 
@@ -30,13 +31,23 @@ pub(crate) struct Candidate {
 
 /// The entries to restore, sorted by path.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sample {
+pub struct Sample {
     pub(crate) entries: Vec<Candidate>,
     pub(crate) bytes: u64,
     /// Files that were chosen and have no room in the limit of bytes.
     pub(crate) too_large: u64,
     /// Folders that could not be read: path and reason.
     pub(crate) unread: Vec<(Vec<u8>, String)>,
+}
+
+impl Sample {
+    /// What a copy needs to have of the snapshot.
+    #[must_use]
+    pub fn selection(&self) -> Selection {
+        let mut selection = Selection::default();
+        self.entries.iter().for_each(|one| selection.add_path(&one.path));
+        selection
+    }
 }
 
 /// The rank of a path: any number, and for each seed another one.

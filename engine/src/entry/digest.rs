@@ -5,6 +5,8 @@
 //! skips a hole of any size at once. It does not depend on the position of the holes: an allocated
 //! block of zeros counts like a hole.
 
+use std::ffi::CStr;
+
 use crate::entry::Meta;
 
 /// The hash method.
@@ -146,6 +148,21 @@ impl Runs {
         self.hasher.update(&self.at.to_le_bytes());
         self.hasher.finalize()
     }
+}
+
+/// The first bytes of the BLAKE3 of a name.
+pub(crate) type NameDigest = [u8; 8];
+
+/// The digest of an entry's name.
+pub(crate) fn name_digest(name: &CStr) -> NameDigest {
+    first(&blake3::hash(name.to_bytes()))
+}
+
+/// The first bytes of a hash.
+pub(crate) fn first<const N: usize>(hash: &blake3::Hash) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(&hash.as_bytes()[..N]);
+    bytes
 }
 
 #[cfg(test)]

@@ -1,9 +1,34 @@
-//! FIEMAP (Documentation/filesystems/fiemap.rst): the extents of a file, the parts that each lie in one piece on the disk.
+//! Where a file has data, and where holes (lseek(2)); its extents, the parts that each lie in one piece on the disk (FIEMAP,
+//! Documentation/filesystems/fiemap.rst).
 
 use std::fs::File;
+use std::io;
 
+use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
+
+/// The offsets of the start and the end of the next data of `file` from `at` on, both in bytes and at most `size`. Both are `size` when
+/// only a hole is left. Where the file system does not report holes, all is data (lseek(2): `SEEK_DATA`, `SEEK_HOLE`). Moves the
+/// position of `file`.
+///
+/// # Errors
+/// The system's error.
+pub fn next_data(file: &File, at: u64, size: u64) -> io::Result<(u64, u64)> {
+    let data = match rustix::fs::seek(file, SeekFrom::Data(at)) {
+        Ok(data) => data.max(at).min(size),
+        // The rest is a hole.
+        Err(Errno::NXIO) => return Ok((size, size)),
+        // The file system does not report holes.
+        Err(Errno::INVAL) => return Ok((at, size)),
+        Err(error) => return Err(error.into()),
+    };
+    match rustix::fs::seek(file, SeekFrom::Hole(data)) {
+        Ok(end) if end > data => Ok((data, end.min(size))),
+        // The file changes meanwhile: go on at least.
+        Ok(_) | Err(_) => Ok((data, size)),
+    }
+}
 
 /// The number of extents of `file`; `None` where the file system does not report it.
 pub(crate) fn count(file: &File) -> Option<u64> {

@@ -2,10 +2,11 @@
 
 use std::ffi::CStr;
 use std::io;
-use std::ops::Deref;
+use std::ops::{ControlFlow, Deref};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::entry::Kind;
 use crate::entry::tree_path::TreePath;
 use crate::fs::dir::Dir;
 use crate::threads::work_queue::Queue;
@@ -124,6 +125,34 @@ pub(crate) fn most_open_folders() -> usize {
     (files.min(200_000) / 4).saturating_sub(32).max(8)
 }
 
+/// Calls `enter` with the name of each subfolder of `dir`, and `other` with each other name and its inode number. `known`:
+/// listings have the inode numbers of `stat(2)`. What is not a regular file by the listing is looked at; a name that is gone by
+/// then is left out.
+///
+/// # Errors
+/// Any I/O error of the listing.
+pub(crate) fn each_inode(
+    dir: &Dir,
+    known: bool,
+    enter: &mut dyn FnMut(&CStr),
+    mut other: impl FnMut(&CStr, u64),
+) -> io::Result<()> {
+    dir.names(|entry| {
+        if entry.folder {
+            enter(entry.name);
+        } else if known && entry.file {
+            other(entry.name, entry.ino);
+        } else {
+            match dir.stat(entry.name) {
+                Ok(meta) if meta.kind == Kind::Folder => enter(entry.name),
+                Ok(meta) => other(entry.name, meta.id.map_or(0, |id| id.ino)),
+                Err(_) => {}
+            }
+        }
+        ControlFlow::Continue(())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
@@ -145,7 +174,7 @@ mod tests {
                 if entry.folder {
                     enter(entry.name);
                 }
-                std::ops::ControlFlow::Continue(())
+                ControlFlow::Continue(())
             })
         }
 

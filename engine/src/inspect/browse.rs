@@ -187,12 +187,18 @@ pub(crate) fn list(dir: &Dir, records: &SidecarRecords) -> io::Result<Vec<Folder
         names.push(FolderName { name, ino: entry.ino, folder: entry.folder });
         ControlFlow::Continue(())
     })?;
+    let by_name = |one: &FolderName, other: &FolderName| one.name.cmp(&other.name);
+    names.sort_unstable_by(by_name);
+    let on_disk = names.len();
     for (name, record) in records {
-        if record.kind.is_some() && !names.iter().any(|on_disk| on_disk.name == *name) {
+        let found = names[..on_disk].binary_search_by(|known| known.name.cmp(name));
+        if record.kind.is_some() && found.is_err() {
             names.push(FolderName { name: name.clone(), ino: 0, folder: false });
         }
     }
-    names.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+    if names.len() > on_disk {
+        names.sort_unstable_by(by_name);
+    }
     Ok(names)
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::io;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use fast_glob::glob_match;
@@ -116,9 +117,11 @@ pub struct Finds {
     pub found: BTreeMap<Vec<u8>, FoundEntry>,
     /// Folders that could not be read: escaped path and reason.
     pub unread: Vec<(String, String)>,
+    /// Whether there are more matches than were asked for.
+    pub cut: bool,
 }
 
-/// Searches `snapshots`, each given with its source roots, for `pattern`.
+/// Searches `snapshots`, each given with its source roots, for `pattern`. Returns at most `most` paths.
 ///
 /// # Errors
 /// A snapshot cannot be opened.
@@ -126,11 +129,16 @@ pub fn find(
     repository: &Repository,
     snapshots: &[(SnapshotName, SourceRoots)],
     pattern: &NamePattern,
+    most: usize,
 ) -> Result<Finds, LookError> {
     let mut finds = Finds::default();
     for (number, (name, roots)) in snapshots.iter().enumerate() {
-        let seeker = FindWalk { name, roots, pattern, state: Mutex::default() };
+        let room = AtomicUsize::new(most - finds.found.len());
+        let known = &finds.found;
+        let cut = AtomicBool::new(false);
+        let seeker = FindWalk { name, roots, pattern, known, room, cut, state: Mutex::default() };
         explore(&repository.top(name)?, &TreePath::top(None), workers(), &seeker);
+        finds.cut |= seeker.cut.into_inner();
         let state = unpoisoned(seeker.state.into_inner());
         for (path, folder) in state.found {
             let found = finds.found.entry(path).or_default();
@@ -155,7 +163,26 @@ struct FindWalk<'a> {
     name: &'a SnapshotName,
     roots: &'a SourceRoots,
     pattern: &'a NamePattern,
+    /// The paths that the snapshots before have.
+    known: &'a BTreeMap<Vec<u8>, FoundEntry>,
+    /// The number of further paths that are kept.
+    room: AtomicUsize,
+    /// Whether there was one more.
+    cut: AtomicBool,
     state: Mutex<Seen>,
+}
+
+impl FindWalk<'_> {
+    /// Whether there is room for `path`.
+    fn keeps(&self, path: &[u8]) -> bool {
+        let one_less = |room: usize| room.checked_sub(1);
+        let keeps = self.known.contains_key(path)
+            || self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok();
+        if !keeps {
+            self.cut.store(true, Ordering::Relaxed);
+        }
+        keeps
+    }
 }
 
 impl Visitor for FindWalk<'_> {
@@ -174,10 +201,12 @@ impl Visitor for FindWalk<'_> {
                 enter(entry.name);
             }
             if self.pattern.meets(&here, name) {
-                let path = [&inside[..], b"/", name].concat();
-                let folder = entry.folder
-                    || dir.stat(entry.name).is_ok_and(|meta| meta.kind == Kind::Folder);
-                found.push((self.roots.source(&path), folder));
+                let path = self.roots.source(&[&inside[..], b"/", name].concat());
+                if self.keeps(&path) {
+                    let folder = entry.folder
+                        || dir.stat(entry.name).is_ok_and(|meta| meta.kind == Kind::Folder);
+                    found.push((path, folder));
+                }
             }
             ControlFlow::Continue(())
         });

@@ -17,7 +17,7 @@ pub enum Severity {
 }
 
 /// Something that happened during a run. `Display` gives one line for people, with paths escaped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// Work on a snapshot starts.
@@ -178,6 +178,13 @@ pub enum Event {
         /// Its name.
         snapshot: String,
     },
+    /// A hold that changed in the backups folder that is copied was changed in the copy, too.
+    HoldCopied {
+        /// The snapshot.
+        snapshot: String,
+        /// Whether the copy holds it now.
+        held: bool,
+    },
     /// Something other than the snapshot failed (report, status).
     Aside {
         /// What failed and why.
@@ -305,6 +312,15 @@ impl fmt::Display for Event {
                 )
             }
             Self::Stuck { stuck } => stuck.fmt(f),
+            Self::HoldCopied { snapshot, held: true } => {
+                write!(f, "the copy of {snapshot} is held, as the original is")
+            }
+            Self::HoldCopied { snapshot, held: false } => {
+                write!(
+                    f,
+                    "the hold of the copy of {snapshot} is released, as that of the original is"
+                )
+            }
             Self::LeftoverRemoved { snapshot } => {
                 write!(f, "finished the removal of {snapshot} that an earlier run had started")
             }
@@ -313,7 +329,7 @@ impl fmt::Display for Event {
 }
 
 /// An entry of the source that could not be read or stored as it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// Path on the source, escaped as [`crate::entry::escape::Shown`] does.
     pub path: String,
@@ -322,7 +338,7 @@ pub struct Problem {
     /// What the snapshot holds instead.
     pub instead: Instead,
     /// Since when it is carried forward (RFC 3339, UTC).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
 }
 

@@ -4,11 +4,9 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::SeekFrom;
-use rustix::io::Errno;
-
 use crate::entry::Meta;
 use crate::entry::digest::Method;
+use crate::fs::extents::next_data;
 
 /// Bytes per read call.
 const CHUNK: u64 = 1024 * 1024;
@@ -94,21 +92,6 @@ fn read_pieces(
         }
     }
     Ok(hasher.finish())
-}
-
-/// The start and the end of the next data extent. Both equal the file size when only a hole remains.
-pub(crate) fn next_data(file: &File, at: u64, size: u64) -> io::Result<(u64, u64)> {
-    let data = match rustix::fs::seek(file, SeekFrom::Data(at)) {
-        Ok(data) => data.min(size),
-        Err(Errno::NXIO) => return Ok((size, size)),
-        // The file system does not support SEEK_DATA (lseek(2)).
-        Err(Errno::INVAL) => return Ok((at, size)),
-        Err(error) => return Err(error.into()),
-    };
-    match rustix::fs::seek(file, SeekFrom::Hole(data)) {
-        Ok(end) if end > data => Ok((data, end.min(size))),
-        Ok(_) | Err(_) => Ok((data, size)),
-    }
 }
 
 fn stopped(content: &Content<'_>) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@ pub(crate) mod backups_folder;
 pub(crate) mod catalog;
 pub(crate) mod content;
 pub(crate) mod destination;
+pub(crate) mod healing;
 pub(crate) mod lineage;
 pub(crate) mod lock;
 pub(crate) mod manifest;

@@ -44,6 +44,9 @@ pub struct Expected {
     pub entries: u64,
     /// The number of folders among them.
     pub folders: usize,
+    /// If the only entry is a folder: the digest of its entries, if the only one of these is a folder, the digest of the entries
+    /// of that one, and so on. The source confirms as many of them as are equal, one after the other.
+    pub chain: Vec<Digest>,
 }
 
 /// What the near end cannot know of a folder whose entries are as expected.
@@ -52,7 +55,7 @@ pub struct Expected {
 /// order of the bytes of their names, at once. The folder itself has the number 0.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Confirmed {
-    /// The inodes of the folders, beginning with number 1.
+    /// The inodes of the folders, beginning with number 1. Those of a chain follow, as many as are confirmed.
     pub folders: Vec<FileId>,
     /// The entries with several names that are no folders, if [`Terms::links`] asks for them.
     pub several: Vec<SeveralNames>,

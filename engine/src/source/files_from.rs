@@ -1,8 +1,10 @@
-//! The entries that `--files-from` names: the run takes nothing else from the source. Pure.
+//! The only entries that a run takes from its source: those that `--files-from` names, or the parts of a snapshot that a
+//! healing needs. Pure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::entry::digest::{NameDigest, first};
 use crate::entry::escape::shown;
 
 /// The longest list whose text is kept, bytes.
@@ -16,6 +18,8 @@ pub struct Selection {
     recursive: bool,
     /// The text of the list, unless it is very long, and whether NUL bytes end its lines.
     given: Option<(Vec<u8>, bool)>,
+    /// Entries of folders by the digests of their names. They are taken with everything below them.
+    digests: HashMap<Vec<u8>, HashSet<NameDigest>>,
 }
 
 #[derive(Debug)]
@@ -52,7 +56,7 @@ impl Selection {
     /// it.
     pub fn read(list: &[u8], nul: bool, recursive: bool) -> Result<Self, Vec<BadLine>> {
         let given = (list.len() <= LONGEST_KEPT).then(|| (list.to_vec(), nul));
-        let mut selection = Self { paths: HashMap::new(), recursive, given };
+        let mut selection = Self { recursive, given, ..Self::default() };
         let mut errors = Vec::new();
         let ends = |byte: &u8| if nul { *byte == 0 } else { matches!(byte, b'\n' | b'\r' | 0) };
         for (index, line) in list.split(ends).enumerate() {
@@ -73,6 +77,34 @@ impl Selection {
     /// when the text is very long.
     pub(crate) fn given(&self) -> Option<(&[u8], bool, bool)> {
         self.given.as_ref().map(|(list, nul)| (&list[..], *nul, self.recursive))
+    }
+
+    /// Takes the entry at `path` too, without what is below it.
+    pub(crate) fn add_path(&mut self, path: &[u8]) {
+        match path {
+            [] => self.put(path, Take::Through),
+            path => self.add(path),
+        }
+        // Nobody is told that the source lacks it.
+        if let Some(selected) = self.paths.get(path) {
+            selected.seen.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the entries of the folder `path` whose names have these `digests` too, with everything below them.
+    pub(crate) fn add_digests(
+        &mut self,
+        path: &[u8],
+        digests: impl IntoIterator<Item = NameDigest>,
+    ) {
+        self.add_path(path);
+        self.digests.entry(path.to_vec()).or_default().extend(digests);
+    }
+
+    /// Whether it takes no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty()
     }
 
     fn add(&mut self, line: &[u8]) {
@@ -110,7 +142,12 @@ impl Selection {
         let mut rest = path;
         let mut direct = true;
         while !rest.is_empty() {
-            rest = rest.iter().rposition(|byte| *byte == b'/').map_or(b"", |at| &rest[..at]);
+            let end = rest.iter().rposition(|byte| *byte == b'/');
+            let name = &rest[end.map_or(0, |end| end + 1)..];
+            rest = &rest[..end.unwrap_or(0)];
+            if self.digests.get(rest).is_some_and(|all| all.contains(&first(&blake3::hash(name)))) {
+                return true;
+            }
             let take = self.paths.get(rest).map(|selected| selected.take);
             let listed = matches!(take, Some(Take::Itself | Take::WithEntries));
             if listed && (self.recursive || (direct && take == Some(Take::WithEntries))) {
@@ -170,6 +207,22 @@ mod tests {
         let selection = Selection::read(b"a\nd/x\ngone", false, false).unwrap();
         assert!(selection.takes(b"a") && selection.takes(b"d"));
         assert_eq!(selection.missing(), [&b"d/x"[..], b"gone"]);
+    }
+
+    #[test]
+    fn entries_are_taken_by_the_digests_of_their_names_with_what_is_below() {
+        let mut selection = Selection::default();
+        assert!(selection.is_empty());
+        selection.add_path(b"");
+        selection.add_path(b"a/file");
+        selection.add_digests(b"d/e", [first(&blake3::hash(b"gone"))]);
+        for taken in ["a", "a/file", "d", "d/e", "d/e/gone", "d/e/gone/deep/file"] {
+            assert!(selection.takes(taken.as_bytes()), "{taken}");
+        }
+        for left in ["b", "a/other", "a/file/below", "d/gone", "d/e/other", "d/e/other/gone"] {
+            assert!(!selection.takes(left.as_bytes()), "{left}");
+        }
+        assert!(selection.missing().is_empty());
     }
 
     #[test]

@@ -131,6 +131,19 @@ impl<S: Source> Source for MappedSource<S> {
     }
 }
 
+impl RateLimit {
+    /// Delays the content that goes to `sink`.
+    #[must_use]
+    pub fn before(limit: Option<&Arc<Self>>, sink: Box<dyn ContentSink>) -> Box<dyn ContentSink> {
+        match limit {
+            Some(limit) => {
+                Box::new(MappedContent { map: None, limit: Some(Arc::clone(limit)), sink })
+            }
+            None => sink,
+        }
+    }
+}
+
 /// Maps the metadata of listed entries.
 struct MappedListing {
     map: Arc<MetadataMap>,

@@ -4,10 +4,11 @@ use std::ffi::CStr;
 use std::sync::Arc;
 
 use crate::entry::Meta;
+use crate::entry::digest::name_digest;
 use crate::entry::tree_path::TreePath;
 use crate::repository::manifest::read::{FolderRecords, ManifestReader};
 use crate::repository::manifest::record::{
-    ManifestRecord, MetaDigest, RecordedFields, folder_digest, name_digest,
+    ManifestRecord, MetaDigest, RecordedFields, folder_digest,
 };
 use crate::verify::outcome::Flaw;
 

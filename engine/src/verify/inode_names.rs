@@ -3,14 +3,12 @@
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::io;
-use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
-use crate::entry::Kind;
 use crate::entry::tree_path::TreePath;
 use crate::fs::dir::Dir;
 use crate::fs::file_system::reports_inodes;
-use crate::fs::traverse::{Visitor, explore};
+use crate::fs::traverse::{Visitor, each_inode, explore};
 use crate::repository::Repository;
 use crate::snapshot::name::SnapshotName;
 use crate::threads::lock::{lock, unpoisoned};
@@ -71,27 +69,11 @@ impl Visitor for NameSearch<'_> {
         dir: &Dir,
         enter: &mut dyn FnMut(&CStr),
     ) -> io::Result<()> {
-        dir.names(|entry| {
-            if entry.folder {
-                enter(entry.name);
-                return ControlFlow::Continue(());
-            }
-            let mut ino = entry.ino;
-            if !self.known || !entry.file {
-                match dir.stat(entry.name) {
-                    Ok(meta) if meta.kind == Kind::Folder => {
-                        enter(entry.name);
-                        return ControlFlow::Continue(());
-                    }
-                    Ok(meta) => ino = meta.id.map_or(0, |id| id.ino),
-                    Err(_) => return ControlFlow::Continue(()),
-                }
-            }
+        each_inode(dir, self.known, enter, |name, number| {
             let mut damaged = lock(self.damaged);
-            if let Some(damage) = damaged.get_mut(&ino) {
-                damage.names.push((self.name.clone(), place.inside_of(entry.name)));
+            if let Some(damage) = damaged.get_mut(&number) {
+                damage.names.push((self.name.clone(), place.inside_of(name)));
             }
-            ControlFlow::Continue(())
         })
     }
 

@@ -13,7 +13,7 @@ pub(crate) mod report_check;
 pub(crate) mod sample;
 pub(crate) mod scan;
 
-pub use self::heal::{HealError, Healed, HealedName, Healing, heal};
+pub use self::heal::{HealError, Healed, HealedName, Healing, heal, needs};
 pub use self::outcome::{Flaw, Verified};
 pub use self::sample::{Portion, Rolling};
 
@@ -159,8 +159,12 @@ fn note(
         let before = damage::load(repository, name);
         let mut now_found = marks.remove(&name.to_string()).unwrap_or_default();
         for (path, what) in &before {
-            // The check does not see a file that a copy lacks.
-            if !whole.contains(name) || damage::is_lacked(repository, name, path, what) {
+            // The check does not see every file that a copy lacks.
+            let is_lacked = match path.is_empty() {
+                true => what.starts_with(damage::LACKED) && !now_found.is_empty(),
+                false => damage::is_lacked(repository, name, path, what),
+            };
+            if !whole.contains(name) || is_lacked {
                 now_found.entry(path.clone()).or_insert_with(|| what.clone());
             }
         }

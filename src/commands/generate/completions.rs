@@ -19,8 +19,24 @@ pub(crate) struct Args {
     shell: Shell,
 }
 
-pub(crate) fn run(args: &Args, command: &mut Command) -> Exit {
+pub(crate) fn run(args: &Args, command: &Command) -> Exit {
     let mut script = Vec::new();
-    generate(args.shell, command, "backup_manager", &mut script);
+    generate(args.shell, &mut without_hidden(command), "backup_manager", &mut script);
     crate::term::print::print(&script)
+}
+
+/// The command without what `--help` hides. The generators list hidden options.
+fn without_hidden(command: &Command) -> Command {
+    let args = command.get_arguments().filter(|arg| !arg.is_hide_set());
+    let subcommands = command.get_subcommands().filter(|verb| !verb.is_hide_set());
+    let mut plain = Command::new(command.get_name().to_owned())
+        .args(args.cloned())
+        .subcommands(subcommands.map(without_hidden));
+    if let Some(about) = command.get_about() {
+        plain = plain.about(about.clone());
+    }
+    if let Some(version) = command.get_version() {
+        plain = plain.version(version.to_owned());
+    }
+    plain
 }

@@ -9,9 +9,9 @@ use engine::SnapshotName;
 use engine::entry::escape::shown;
 use transport::ssh::connect::address::Address;
 
+use crate::config::host_dir;
 use crate::exit::Exit;
 use crate::snapshots::open::Series;
-use crate::snapshots::restore_host;
 use crate::term::print::fail;
 use crate::term::shell::word;
 
@@ -77,7 +77,7 @@ impl SourceHost {
         let address = match same {
             Some(address) => Some((address.clone(), None)),
             None => {
-                let address = restore_host::address(name.as_bytes(), None).ok();
+                let address = host_dir::address(name.as_bytes(), None).ok();
                 address.map(|address| (address, recorded.port))
             }
         };
@@ -87,7 +87,7 @@ impl SourceHost {
     /// The option that restores into the folder `dir` of the host.
     fn option(&self, dir: &[u8]) -> String {
         let (host, port) = match &self.address {
-            Some((address, port)) => (restore_host::account(address), *port),
+            Some((address, port)) => (host_dir::account(address), *port),
             None => ("HOST".to_owned(), None),
         };
         let port = port.map_or_else(String::new, |port| format!(" --ssh-port {port}"));

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use engine::entry::escape::shown;
 use transport::ssh::connect::address::Address;
 
+use crate::config::host_dir;
 use crate::config::rsync::shell::Shell;
 use crate::exit::Exit;
-use crate::snapshots::restore_host::{self, Line};
+use crate::snapshots::restore_host::Line;
 use crate::term::print::fail;
 
 /// The options for a folder on another machine.
@@ -62,7 +63,7 @@ fn parse(to: OsString, line: LineArgs) -> Result<TargetArgs, String> {
             "--to {to}: only a shell knows '~'; write the full path (or ./{to} for that name)"
         ));
     }
-    if let Some((host, dir)) = restore_host::split(bytes) {
+    if let Some((host, dir)) = host_dir::split(bytes) {
         return on_host((host, dir), bytes, line);
     }
     if let Some((host, dir)) = without_colon(bytes) {
@@ -92,7 +93,7 @@ fn on_host(
     LineArgs { ssh_port, rsh, compress }: LineArgs,
 ) -> Result<TargetArgs, String> {
     let to = shown(to);
-    if let Some((port, rest)) = restore_host::port_before(dir) {
+    if let Some((port, rest)) = host_dir::port_before(dir) {
         let (host, port, rest) = (shown(host), shown(port), shown(rest));
         return Err(format!(
             "--to {to}: the port has an option of its own; write --to {host}:{rest} --ssh-port {port}, or {host}:./{port}:{rest} for a folder of that name"
@@ -106,7 +107,7 @@ fn on_host(
     }
     let shell = rsh.map(|rsh| Shell::read(&rsh).map_err(|wrong| format!("--rsh: {wrong}")));
     let shell = shell.transpose()?;
-    let address = restore_host::address(host, ssh_port).map_err(|error| {
+    let address = host_dir::address(host, ssh_port).map_err(|error| {
         format!(
             "--to {to}: {error}; write user@host:DIR or user@[v6]:DIR, or ./{to} for a folder here"
         )

@@ -7,10 +7,10 @@ use lettre::Address;
 use lettre::message::Mailbox;
 use ureq::http::Uri;
 
-use crate::config::alert_channels::{AlertLevel, Security};
 use crate::config::checks::backup::count;
 use crate::config::checks::list;
 use crate::config::checks::value::{Checked, Raw, decimal, text, wrong};
+use crate::config::values::alert_channels::{AlertLevel, Security};
 use crate::secret::Secret;
 
 /// Maximum time limit of a hook, in seconds: one week.

@@ -14,12 +14,12 @@ use transport::remote::RemoteHelper;
 
 use crate::config::checks::list;
 use crate::config::checks::value::{Checked, Raw, bytes, decimal, text, wrong};
-use crate::config::log_format::Format;
 use crate::config::names::nearest;
 use crate::config::rsync;
 use crate::config::rsync::Param;
 use crate::config::rsync::object::Dict;
 use crate::config::rsync::size::{self, Unit};
+use crate::config::values::log_format::Format;
 
 /// Maximum guard in hours: 100 years.
 const MAX_HOURS: f64 = 876_600.0;
@@ -209,8 +209,9 @@ pub(crate) fn remote_helper(raw: &Raw) -> Checked<RemoteHelper> {
 /// The value of `REMOTE_HELPER` that is no command and of which `line` is nearly the word. A longer word may have more wrong
 /// letters. A path is a command.
 fn misspelt_helper(line: &str) -> Option<&'static str> {
-    let (word, distance) = nearest(line, ["auto", "install", "off"])?;
-    (!line.contains(['/', ' ', '\t']) && distance <= word.len() / 3).then_some(word)
+    let mut words = ["auto", "install", "off"].into_iter();
+    let word = words.find(|word| nearest(line, [*word], word.len() / 3).is_some())?;
+    (!line.contains(['/', ' ', '\t'])).then_some(word)
 }
 
 pub(crate) fn percent(raw: &Raw) -> Checked<f64> {

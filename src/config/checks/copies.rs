@@ -8,6 +8,7 @@ use engine::entry::escape::shown;
 
 use crate::config::checks::list;
 use crate::config::checks::value::{Checked, Raw, bytes};
+use crate::config::host_dir::HostDir;
 
 /// Reads the folders of `COPY_TO`.
 pub(crate) fn folders(raw: &Raw) -> Checked<Vec<PathBuf>> {
@@ -22,18 +23,13 @@ pub(crate) fn folders(raw: &Raw) -> Checked<Vec<PathBuf>> {
     }
 }
 
-/// Why `item` is not the path of a folder.
+/// Why `item` is neither the path of a folder nor a folder of a host.
 pub(crate) fn mistake(item: &[u8]) -> Option<String> {
-    let host = item.split(|byte| *byte == b'/').next().unwrap_or_default();
     Some(match item {
         [] => "one of its paths is empty; remove the extra comma".to_owned(),
         _ if item.contains(&0) => "it contains a NUL byte; write a path".to_owned(),
         [b'~', ..] => format!("{}: only a shell knows '~'; write the full path", shown(item)),
-        _ if host.contains(&b':') => format!(
-            "{}: a copy on another host is not possible yet; write the path of a folder (./NAME if its name has a colon)",
-            shown(item)
-        ),
-        _ => return None,
+        _ => return HostDir::read(item)?.err(),
     })
 }
 
@@ -42,11 +38,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_paths_of_folders_are_taken() {
-        for item in ["/mnt/b", "b", "./a:b", "/a:b"] {
+    fn only_folders_of_this_machine_or_of_a_host_are_taken() {
+        for item in ["/mnt/b", "b", "./a:b", "/a:b", "user@host:/b", "host:2222:b"] {
             assert_eq!(mistake(item.as_bytes()), None, "{item}");
         }
-        for item in ["", "~/b", "user@host:/b", "host:b"] {
+        for item in ["", "~/b", "-host:/b", "a b:/c", "host:~you/b"] {
             assert!(mistake(item.as_bytes()).is_some(), "{item}");
         }
     }

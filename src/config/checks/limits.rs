@@ -4,8 +4,8 @@ use std::num::NonZeroUsize;
 
 use crate::config::checks::backup::count;
 use crate::config::checks::value::{Checked, Raw, text, wrong};
-use crate::config::io_priority::IoPriority;
 use crate::config::rsync::rate;
+use crate::config::values::io_priority::IoPriority;
 use crate::schedule::timetable::Timetable;
 use crate::schedule::window::Window;
 

@@ -7,10 +7,10 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use crate::config::checks::value::{GivenValue, Raw};
-use crate::config::find_setting::find;
 use crate::config::mistake::{Mistake, SettingOrigin};
-use crate::config::names::nearest;
+use crate::config::names::meant;
 use crate::config::rsync::object::Dict;
+use crate::config::setting::find::find;
 use crate::config::setting::{Key, Layer, SETTINGS, Setting, ValueTypes};
 
 /// Keys that are not settings.
@@ -165,7 +165,7 @@ impl TableReader<'_> {
             Ok(setting) => setting,
             Err(wrong) => {
                 self.mistakes.push(origin.mistake(wrong));
-                let meant = meant(key.get_ref(), place).and_then(find);
+                let meant = meant_key(key.get_ref(), place).and_then(find);
                 if meant.is_some_and(|meant| meant.key == Key::SrcsToBackup) {
                     layer.sources.get_or_insert(GivenValue { value: None, origin });
                 }
@@ -207,7 +207,7 @@ fn known(name: &str, place: Section) -> Result<&'static Setting, String> {
             Err("a NAME belongs into a [[job]]; write BACKUP_NAME_PREFIX to name snapshots"
                 .to_owned())
         }
-        None => Err(match meant(name, place) {
+        None => Err(match meant_key(name, place) {
             Some(near) => format!("unknown key; did you mean {near}?"),
             None => "unknown key; remove it (backup_manager run --help lists all)".to_owned(),
         }),
@@ -215,11 +215,10 @@ fn known(name: &str, place: Section) -> Result<&'static Setting, String> {
 }
 
 /// The key that `name` may be a misspelling of.
-fn meant(name: &str, place: Section) -> Option<&'static str> {
+fn meant_key(name: &str, place: Section) -> Option<&'static str> {
     let extra = if place == Section::Top { JOB } else { NAME };
     let names = SETTINGS.iter().map(|setting| setting.name).chain([extra]);
-    let (near, distance) = nearest(name, names)?;
-    (distance <= 3 && distance < name.len()).then_some(near)
+    meant(name, names)
 }
 
 /// The value of a key as it was written, if the key accepts its type.

@@ -1,11 +1,11 @@
 //! Resolves hooks and alert channels.
 
-use crate::config::alert_channels::{AlertLevel, Channels, Mail, Ntfy, Security};
 use crate::config::checks::value::GivenValue;
 use crate::config::layers::first;
 use crate::config::mistake::Mistake;
 use crate::config::setting::Layer;
 use crate::config::types::Hooks;
+use crate::config::values::alert_channels::{AlertLevel, Channels, Mail, Ntfy, Security};
 
 /// The commands around a run. The time limit has a default, so `None` follows only from a mistake.
 pub(crate) fn hooks(layers: &[&Layer]) -> Option<Hooks> {

@@ -1,10 +1,10 @@
 //! Checks the settings of several jobs against each other, and the names of jobs on the command line.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::config::layers::Layers;
-use crate::config::mistake::{Mistake, SettingOrigin};
-use crate::config::names::nearest;
+use crate::config::layers::{Layers, first};
+use crate::config::mistake::{Mistake, SettingOrigin, shown_path};
+use crate::config::names::meant;
 use crate::config::resolve::draft::{Draft, prefix};
 use crate::config::resolve::overlap;
 
@@ -32,11 +32,9 @@ pub(crate) fn check_names(
             ));
             continue;
         }
-        mistakes.push(origin.mistake(match nearest(name, known.iter().copied()) {
-            Some((near, distance)) if distance <= 3 && distance < name.len() => {
-                format!("there is no job of that name; did you mean {near}?")
-            }
-            _ => format!("there is no job of that name; there is {}", known.join(", ")),
+        mistakes.push(origin.mistake(match meant(name, known.iter().copied()) {
+            Some(near) => format!("there is no job of that name; did you mean {near}?"),
+            None => format!("there is no job of that name; there is {}", known.join(", ")),
         }));
     }
 }
@@ -103,4 +101,43 @@ pub(crate) fn check_each_has_its_own(
             )));
         }
     }
+    check_copies(drafts, current_dir, mistakes);
+}
+
+/// Checks that the snapshots of no two jobs mix in the folder of a copy.
+fn check_copies(drafts: &[Draft<'_>], current_dir: &Path, mistakes: &mut Vec<Mistake>) {
+    let has_prefix_of = |one: &Draft<'_>, other: &Draft<'_>| {
+        prefix(&one.layers).is_some_and(|own| prefix(&other.layers) == Some(own))
+    };
+    for (index, draft) in drafts.iter().enumerate() {
+        let Some(given) = first(&draft.layers, |layer| layer.copy_to.as_ref()) else { continue };
+        let others = drafts.iter().enumerate();
+        for (other_index, other) in others.filter(|(other, _)| *other != index) {
+            if !has_prefix_of(draft, other) {
+                continue;
+            }
+            let backups = other.backups_dir(current_dir);
+            let theirs = copies(other, current_dir);
+            for to in copies(draft, current_dir) {
+                let what = if backups.as_ref().is_some_and(|dir| overlap::same(dir, &to)) {
+                    "is the backups folder of"
+                } else if other_index < index && theirs.iter().any(|dir| overlap::same(dir, &to)) {
+                    "is the folder of the copy of"
+                } else {
+                    continue;
+                };
+                mistakes.push(given.origin.mistake(format!(
+                    "{} {what} the job {}, whose snapshots have the same prefix; write another folder, or another BACKUP_NAME_PREFIX",
+                    shown_path(&to),
+                    other.name
+                )));
+            }
+        }
+    }
+}
+
+/// The folders of the copies of a job.
+fn copies(draft: &Draft<'_>, current_dir: &Path) -> Vec<PathBuf> {
+    let folders = draft.value(|layer| layer.copy_to.as_ref()).unwrap_or_default();
+    folders.iter().map(|folder| current_dir.join(folder).components().collect()).collect()
 }

@@ -21,7 +21,6 @@ use transport::local::Follow;
 use transport::remote::RemoteHelper;
 use transport::ssh::connect::address::BadAddress;
 
-use crate::config::bandwidth::Bandwidth;
 use crate::config::checks::value::GivenValue;
 use crate::config::layers::first;
 use crate::config::mistake::{Mistake, SettingOrigin, shown_path};
@@ -32,6 +31,7 @@ use crate::config::rsync::parsed::RsyncOptions;
 use crate::config::rsync::remote_program::RemoteProgram;
 use crate::config::setting::Layer;
 use crate::config::types::{HealthLimits, NamedJob, Remote, RunLimits};
+use crate::config::values::bandwidth::Bandwidth;
 use crate::config::{bounded, rsync};
 use crate::schedule::timetable::Timetable;
 use crate::schedule::window::OpenHours;

@@ -18,13 +18,13 @@ use std::path::{Path, PathBuf};
 
 use crate::config::checks::value::GivenValue;
 use crate::config::layers::{Layers, first};
-use crate::config::log_format::Format;
 use crate::config::mistake::Mistake;
 use crate::config::resolve::between_jobs::{
     check_each_has_its_own, check_names, check_shared_sources,
 };
 use crate::config::resolve::draft::drafts;
 use crate::config::types::{NamedJob, WebSettings};
+use crate::config::values::log_format::Format;
 
 /// The path and the format of the log.
 pub(crate) fn log(layers: &Layers, current_dir: &Path) -> (Option<PathBuf>, Format) {

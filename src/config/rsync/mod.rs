@@ -18,7 +18,7 @@ pub(crate) mod transfer_options;
 use engine::entry::escape::shown;
 use serde_json::Value;
 
-use crate::config::names::nearest;
+use crate::config::names::meant;
 use crate::config::rsync::object::Dict;
 use crate::config::rsync::parsed::RsyncOptions;
 use crate::config::rsync::row::{Handling, OptionRow, OptionSide};
@@ -209,11 +209,9 @@ pub(crate) fn long_option(name: &str) -> Result<(&'static OptionRow, bool), Stri
             value.trim()
         ));
     }
-    Err(match nearest(name, known_names().iter().map(String::as_str)) {
-        Some((near, distance)) if distance <= 3 && distance < name.len() => {
-            format!("rsync has no option '--{name}'; did you mean '--{near}'?")
-        }
-        _ => format!("rsync has no option '--{name}'; remove it"),
+    Err(match meant(name, known_names().iter().map(String::as_str)) {
+        Some(near) => format!("rsync has no option '--{name}'; did you mean '--{near}'?"),
+        None => format!("rsync has no option '--{name}'; remove it"),
     })
 }
 

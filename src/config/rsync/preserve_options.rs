@@ -123,7 +123,7 @@ pub(crate) const ROWS: &[OptionRow] = &[
     OptionRow::switch(
         "fake-super",
         |w, _| w.keep.fake_super = true,
-        "an owner and mode that a run has no right to set are kept in the attribute `user.rsync.%stat`, in the format of rsync, and read from it; without this option they are kept in .backup_manager/kept. A run as root sets them",
+        "an owner and mode that a run has no right to set are kept in the attribute `user.rsync.%stat`, in the format of rsync, and read from it (a copy from a host always reads it); without this option they are kept in .backup_manager/kept. A run as root sets them",
     ),
     OptionRow::always("sparse", "the holes of sparse files are kept; in files of a remote source, runs of zeros become holes")
         .short('S')

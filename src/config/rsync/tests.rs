@@ -33,7 +33,8 @@ fn dict(text: &str) -> Result<RsyncOptions, Refusals> {
 
 #[test]
 fn the_default_switches_are_the_engines_defaults() {
-    let defaults = crate::config::find_setting::get(crate::config::setting::Key::RsyncSingleParams);
+    let defaults =
+        crate::config::setting::find::get(crate::config::setting::Key::RsyncSingleParams);
     let args: Vec<&str> = defaults.default.unwrap().split(',').collect();
     let found = read(&args).unwrap();
     assert_eq!(

@@ -3,8 +3,8 @@
 use engine::threads::{IoClass, set_io_priority};
 use rustix::process::setpriority_process;
 
-use crate::config::io_priority::IoPriority;
 use crate::config::types::RunLimits;
+use crate::config::values::io_priority::IoPriority;
 use crate::log::JobLog;
 
 /// Sets the priority of this thread and of all that it starts later, so it is called before other threads start. What

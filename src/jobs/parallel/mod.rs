@@ -14,8 +14,8 @@ use engine::Stop;
 use engine::fs::rotating_disks;
 use tracing::Level;
 
-use crate::config::log_format::Format;
 use crate::config::types::NamedJob;
+use crate::config::values::log_format::Format;
 use crate::exit::Exit;
 use crate::jobs::parallel::child::{PartEvent, RunningJob};
 use crate::jobs::parallel::part::Terms;

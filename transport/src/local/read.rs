@@ -9,11 +9,9 @@ use std::sync::mpsc::sync_channel;
 
 use engine::SourceError;
 use engine::entry::{Kind, Meta};
-use engine::fs::Dir;
-use engine::fs::stat;
+use engine::fs::{Dir, next_data, stat};
 use engine::source::Wanted;
 use rustix::fs::SeekFrom;
-use rustix::io::Errno;
 
 /// Bytes per read: small enough to stay in a core's cache until the bytes are hashed and written.
 pub(crate) const READ: usize = 256 * 1024;
@@ -269,23 +267,11 @@ fn read_sparse(
 ) -> io::Result<ControlFlow<()>> {
     let mut at = from;
     while at < size {
-        let data = match rustix::fs::seek(&*file, SeekFrom::Data(at)) {
-            Ok(data) => data.min(size),
-            // No data after `at`: the rest of the file is a hole.
-            Err(Errno::NXIO) => size,
-            // The file system does not support holes.
-            Err(Errno::INVAL) => at,
-            Err(error) => return Err(error.into()),
-        };
+        let (data, end) = next_data(file, at, size)?;
         if data > at && into(Piece::Hole(data - at)).is_break() {
             return Ok(ControlFlow::Break(()));
         }
         at = data;
-        let end = match rustix::fs::seek(&*file, SeekFrom::Hole(at)) {
-            Ok(end) => end.min(size),
-            Err(Errno::INVAL | Errno::NXIO) => size,
-            Err(error) => return Err(error.into()),
-        };
         rustix::fs::seek(&*file, SeekFrom::Start(at))?;
         if read_data(file, end - at, buffer, into)?.is_break() {
             return Ok(ControlFlow::Break(()));

@@ -8,9 +8,9 @@ use std::os::unix::fs::FileExt;
 
 use engine::copy::{OpenedContent, RecordedContent, SnapshotFolder, SnapshotReader};
 use engine::entry::Meta;
+use engine::fs::next_data;
 use engine::source::{ContentProof, ContentSink, OfBase, Wanted};
 use engine::{ContentDigest, Method, SourceError};
-use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
 /// Bytes per read: small enough to stay in a core's cache until the bytes are hashed and written.
@@ -168,21 +168,6 @@ fn read_into(
         }
     }
     Ok(ControlFlow::Continue(at))
-}
-
-/// The start and the end of the next data (lseek(2): `SEEK_DATA`, `SEEK_HOLE`). Both are the size when only a hole is left.
-fn next_data(file: &File, at: u64, size: u64) -> io::Result<(u64, u64)> {
-    let data = match rustix::fs::seek(file, SeekFrom::Data(at)) {
-        Ok(data) => data.min(size),
-        Err(Errno::NXIO) => return Ok((size, size)),
-        // The file system does not support holes.
-        Err(Errno::INVAL) => return Ok((at, size)),
-        Err(error) => return Err(error.into()),
-    };
-    match rustix::fs::seek(file, SeekFrom::Hole(data)) {
-        Ok(end) if end > data => Ok((data, end.min(size))),
-        Ok(_) | Err(_) => Ok((data, size)),
-    }
 }
 
 /// The error for a file that is not as long as it was when it was listed.

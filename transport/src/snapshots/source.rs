@@ -1,18 +1,28 @@
 //! A snapshot as the source of its copy. It answers each request on the calling thread.
 
 use std::ffi::CStr;
+use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use engine::copy::{SnapshotFolder, SnapshotReader};
+use engine::copy::{OpenedContent, RecordedContent, SnapshotFolder, SnapshotReader};
 use engine::entry::{Batch, Entry, Meta};
 use engine::source::{
     Answers, BATCH, ConnectionReport, ContentSink, Crossing, ListSink, Root, Wanted,
 };
-use engine::{Preserve, Source, SourceError};
+use engine::{Method, Preserve, Source, SourceError};
 
 use crate::snapshots::content::send;
+
+/// A file of a snapshot that is read at any offset.
+pub(crate) struct AnyOffset {
+    pub(crate) file: File,
+    /// Its metadata on the disk.
+    pub(crate) meta: Meta,
+    /// The recorded hash, if there is one; an error if only the sender of the whole file can check the record.
+    pub(crate) hash: Result<Option<[u8; 32]>, ()>,
+}
 
 /// A complete snapshot. Its only root is `/`.
 pub struct SnapshotSource {
@@ -24,6 +34,25 @@ impl SnapshotSource {
     #[must_use]
     pub fn new(reader: SnapshotReader) -> Self {
         Self { reader }
+    }
+
+    /// Opens the file `name`, which is listed with this metadata, to be read at any offset.
+    ///
+    /// # Errors
+    /// It is damaged, gone, or cannot be opened.
+    pub(crate) fn open_at_any_offset(
+        &self,
+        folder: &SnapshotFolder,
+        name: &CStr,
+        listed: &Meta,
+    ) -> Result<AnyOffset, SourceError> {
+        let OpenedContent { file, meta, recorded } = self.reader.content(folder, name, listed)?;
+        let hash = match recorded {
+            RecordedContent::Nothing => Ok(None),
+            RecordedContent::Whole(by, hash) if by == Method::of(listed) => Ok(Some(hash.into())),
+            RecordedContent::Whole(..) | RecordedContent::Start(..) => Err(()),
+        };
+        Ok(AnyOffset { file, meta, hash })
     }
 
     fn describe(&self, folder: &SnapshotFolder, name: &CStr) -> Result<Entry, SourceError> {

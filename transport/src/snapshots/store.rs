@@ -4,10 +4,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use engine::copy::{Beside, SnapshotReader, SnapshotStore};
+use engine::copy::{Beside, SnapshotReader, SnapshotStore, held};
 use engine::entry::FileId;
 use engine::entry::escape::shown;
 use engine::fs::Dir;
+use engine::repository::Hold;
 use engine::{LookError, Prefix, Repository, RunError, SnapshotName, Stop};
 
 use crate::snapshots::source::SnapshotSource;
@@ -53,6 +54,10 @@ impl SnapshotStore for LocalStore {
 
     fn beside(&self, snapshot: &SnapshotName) -> Result<Beside, RunError> {
         Ok(Beside::of(&self.repository, snapshot))
+    }
+
+    fn holds(&self, snapshots: &[SnapshotName]) -> Result<Vec<(SnapshotName, Hold)>, RunError> {
+        Ok(held(&self.repository, snapshots))
     }
 
     fn overlaps(&self, path: &Path) -> bool {

@@ -14,6 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::ssh::connect::connect_error::ConnectError;
 use crate::ssh::event_loop::{Network, Quit};
 use crate::ssh::framing::Violation;
+use crate::ssh::line::Way;
 use crate::ssh::options::Options;
 use crate::ssh::outbox::Outbox;
 use crate::ssh::scheduler::Scheduler;
@@ -125,7 +126,7 @@ fn run(server: &Sshd, line: &'static str, options: Options) -> Running {
     let (arrived, arriving) = channel();
     let (to_ready, ready) = sync_channel(1);
     let network = Network {
-        address: "test".parse().unwrap(),
+        way: Way::Ssh("test".parse().unwrap()),
         options: Options { config: Some(server.path("ssh_config")), ..options },
         service: Line(line),
         commands: received,

@@ -15,11 +15,9 @@ use tokio::time::{interval, sleep, timeout};
 
 use crate::ssh::channel_io::{Loss, receive, send};
 use crate::ssh::channels::{Moment, wanted};
-use crate::ssh::connect::address::Address;
 use crate::ssh::connect::connect_error::ConnectError;
-use crate::ssh::connect::connection::{
-    Connection, Further, NotConnected, NotOpened, OpenedChannel, was_refused,
-};
+use crate::ssh::connect::connection::{Connection, Further, NotOpened, OpenedChannel, was_refused};
+use crate::ssh::line::{Line, Way};
 use crate::ssh::options::Options;
 use crate::ssh::outbox::Outbox;
 use crate::ssh::scheduler::{Offers, Scheduler};
@@ -42,7 +40,7 @@ pub(crate) type Aside = Box<dyn FnOnce(&Connection) -> Pin<Box<dyn Future<Output
 
 /// What the thread receives at its start.
 pub(crate) struct Network<T: Scheduler> {
-    pub(crate) address: Address,
+    pub(crate) way: Way,
     pub(crate) options: Options,
     pub(crate) service: T::Service,
     pub(crate) commands: UnboundedReceiver<T::Command>,
@@ -88,25 +86,6 @@ enum End {
     Lost(String, Option<usize>),
 }
 
-/// Connects. If the host closes the connection when a second channel is requested, connects again without
-/// further channels.
-async fn connect<S: Service>(
-    address: &Address,
-    options: &Options,
-    service: &Rc<S>,
-) -> Result<(Connection, OpenedChannel<S::Offers>, Further<S::Offers>), ConnectError> {
-    match Connection::open(address, options, service, false).await {
-        Ok(opened) => Ok(opened),
-        Err(NotConnected { error, over_another: false }) => Err(error),
-        Err(NotConnected { over_another: true, .. }) => {
-            let opened = Connection::open(address, options, service, true).await;
-            let opened = opened.map_err(|failed| failed.error)?;
-            options.channel_limit.lower(1);
-            Ok(opened)
-        }
-    }
-}
-
 impl<T: Scheduler> Network<T> {
     /// Runs until the thread must end. Sends the result of the first connection to `ready`: what the far
     /// end offers.
@@ -133,10 +112,10 @@ impl<T: Scheduler> Network<T> {
         ready: &SyncSender<Result<Offers<T>, ConnectError>>,
         mut asides: UnboundedReceiver<Aside>,
     ) {
-        let Self { address, options, service, mut commands, quit, scheduler, wake } = self;
+        let Self { mut way, options, service, mut commands, quit, scheduler, wake } = self;
         let (service, scheduler) = (Rc::new(service), Rc::new(RefCell::new(scheduler())));
         let mut opened = tokio::select! {
-            opened = connect(&address, &options, &service) => opened,
+            opened = way.open(&options, &service) => opened,
             () = quit.wanted() => Err(ConnectError::Stopped),
         };
         match opened {
@@ -167,7 +146,7 @@ impl<T: Scheduler> Network<T> {
                     connection.close().await;
                     match why {
                         None => return close_commands(&scheduler, STOPPED, commands),
-                        Some(why) => (why, false),
+                        Some(why) => (why, !way.is_repeatable()),
                     }
                 }
                 Err(error) => (error.to_string(), error.is_final()),
@@ -194,7 +173,7 @@ impl<T: Scheduler> Network<T> {
             opened = tokio::select! {
                 opened = async {
                     sleep(pause).await;
-                    connect(&address, &options, &service).await
+                    way.open(&options, &service).await
                 } => opened,
                 () = quit.wanted() => return close_commands(&scheduler, STOPPED, commands),
             };
@@ -256,7 +235,7 @@ impl<'a, T: Scheduler> Serving<'a, T> {
 
     async fn serve(
         mut self,
-        connection: &Connection,
+        connection: &Line,
         service: &Rc<T::Service>,
         (first, mut further): (OpenedChannel<Offers<T>>, Further<Offers<T>>),
         options: &Options,
@@ -311,7 +290,7 @@ impl<'a, T: Scheduler> Serving<'a, T> {
                 () = self.wake.notified() => {}
                 Some(aside) = asides.recv() => {
                     // Another server may end the connection over one channel too many.
-                    if apart {
+                    if apart && let Line::Ssh(connection) = connection {
                         let (limit, aside) = (options.answer_timeout, aside(connection));
                         tasks.spawn_local(async move { drop(timeout(limit, aside).await) });
                     }
@@ -340,7 +319,7 @@ impl<'a, T: Scheduler> Serving<'a, T> {
                 && (apart || (further.is_empty() && refused.is_none()))
             {
                 opening += 1;
-                further.spawn_local(connection.channel(service));
+                connection.open_further(service, &mut further);
             }
         }
     }
@@ -370,7 +349,7 @@ impl<'a, T: Scheduler> Serving<'a, T> {
 /// shortly after it refused one. The channels end together with the connection, so they may be found to have ended
 /// before it.
 fn accepted<O: 'static>(
-    connection: &Connection,
+    connection: &Line,
     mut further: Further<O>,
     refused: Option<Instant>,
     open: usize,

@@ -41,6 +41,11 @@ impl Frames {
         (self.from, self.to) = (0, 0);
     }
 
+    /// What is behind the frames taken so far, if it is not compressed.
+    pub(crate) fn rest(&self) -> &[u8] {
+        &self.buffer[self.from..self.to]
+    }
+
     /// Counts from now on what arrives.
     pub(crate) fn count(&mut self, traffic: Traffic) {
         self.traffic = traffic;

@@ -6,12 +6,14 @@
 pub(crate) mod again;
 pub(crate) mod channel_io;
 pub(crate) mod channels;
+pub(crate) mod command;
 #[cfg(test)]
 mod command_tests;
 pub mod connect;
 pub(crate) mod connected;
 pub(crate) mod event_loop;
 pub(crate) mod framing;
+pub(crate) mod line;
 pub mod options;
 pub(crate) mod outbox;
 pub(crate) mod scheduler;

@@ -1,10 +1,11 @@
 //! Who is logged in.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::access::users::{Users, token};
+use crate::access::users_file::UsersFile;
 
 /// How long someone stays logged in.
 pub(crate) const LASTS: Duration = Duration::from_secs(12 * 3600);
@@ -23,15 +24,23 @@ pub(crate) enum Refusal {
     TooMany,
 }
 
+/// Someone who is logged in.
+struct Session {
+    name: String,
+    /// The hash of the password that let them in.
+    hash: String,
+    since: Instant,
+}
+
 /// The users, and who is logged in.
 pub(crate) struct Sessions {
-    users: Option<Users>,
-    open: Mutex<HashMap<String, (String, Instant)>>,
+    users: Option<UsersFile>,
+    open: Mutex<HashMap<String, Session>>,
     wrong: Mutex<Vec<Instant>>,
 }
 
 impl Sessions {
-    pub(crate) fn new(users: Option<Users>) -> Self {
+    pub(crate) fn new(users: Option<UsersFile>) -> Self {
         Self { users, open: Mutex::default(), wrong: Mutex::default() }
     }
 
@@ -40,11 +49,19 @@ impl Sessions {
         self.users.is_none()
     }
 
-    /// The user with this session.
+    /// The users as they are now.
+    fn users(&self) -> Option<Arc<Users>> {
+        self.users.as_ref()?.users()
+    }
+
+    /// The user with this session. It ends when the user is removed, or gets another password.
     pub(crate) fn user(&self, token: Option<&str>) -> Option<String> {
+        let token = token?;
+        let users = self.users()?;
         let open = lock(&self.open);
-        let (name, since) = open.get(token?)?;
-        (since.elapsed() < LASTS).then(|| name.clone())
+        let Session { name, hash, since } = open.get(token)?;
+        let counts = since.elapsed() < LASTS && users.hash(name) == Some(hash);
+        counts.then(|| name.clone())
     }
 
     /// Checks a password. Returns a new session.
@@ -59,15 +76,17 @@ impl Sessions {
             }
             wrong.push(now);
         }
-        let right = self.users.as_ref().is_some_and(|users| users.check(name, password));
-        let token = token().filter(|_| right).ok_or(Refusal::Wrong)?;
+        let users = self.users().filter(|users| users.check(name, password));
+        let hash = users.as_ref().and_then(|users| users.hash(name)).ok_or(Refusal::Wrong)?;
+        let token = token().ok_or(Refusal::Wrong)?;
         lock(&self.wrong).retain(|at| *at != now);
         let mut open = lock(&self.open);
-        open.retain(|_, (_, since)| since.elapsed() < LASTS);
+        open.retain(|_, session| session.since.elapsed() < LASTS);
         if open.len() >= SESSIONS {
             open.clear();
         }
-        open.insert(token.clone(), (name.to_owned(), now));
+        let session = Session { name: name.to_owned(), hash: hash.to_owned(), since: now };
+        open.insert(token.clone(), session);
         Ok(token)
     }
 
@@ -88,7 +107,7 @@ mod tests {
 
     #[test]
     fn after_some_wrong_attempts_none_is_answered() {
-        let sessions = Sessions::new(Some(Users::default()));
+        let sessions = Sessions::new(None);
         for _ in 0..ATTEMPTS {
             assert_eq!(sessions.log_in("ann", b"x"), Err(Refusal::Wrong));
         }

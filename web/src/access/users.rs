@@ -21,8 +21,11 @@ const SHORTEST: usize = 8;
 /// Why the users file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum UserError {
+    /// There is no such file.
+    #[error("{path} does not exist; create it: web --add-user NAME", path = .0.display())]
+    Absent(PathBuf),
     /// The system's error.
-    #[error("{path}: {1}", path = .0.display())]
+    #[error("{path}: {1}; check WEB_USERS_FILE, and whether this user may use the file", path = .0.display())]
     File(PathBuf, io::Error),
     /// A line that `web --add-user` does not write.
     #[error("{path}, line {1}: write NAME:HASH, as web --add-user does", path = .0.display())]
@@ -59,6 +62,11 @@ impl Users {
         if users.hashes.is_empty() { Err(UserError::Nobody(path.to_owned())) } else { Ok(users) }
     }
 
+    /// The hash of the user's password, if there is such a user.
+    pub(crate) fn hash(&self, name: &str) -> Option<&str> {
+        self.hashes.get(name).map(String::as_str)
+    }
+
     /// Whether the password is the user's. Takes the same time when there is no such user.
     pub(crate) fn check(&self, name: &str, password: &[u8]) -> bool {
         let _one = self.checking.lock();
@@ -84,9 +92,7 @@ pub fn add_user(path: &Path, name: &str, password: &str) -> Result<(), UserError
         return Err(UserError::Password);
     }
     let mut hashes = match read(path) {
-        Err(UserError::File(_, error)) if error.kind() == io::ErrorKind::NotFound => {
-            BTreeMap::new()
-        }
+        Err(UserError::Absent(_)) => BTreeMap::new(),
         hashes => hashes?,
     };
     hashes.insert(name.to_owned(), hashed(password)?);
@@ -113,7 +119,10 @@ fn hashed(password: &str) -> Result<String, UserError> {
 }
 
 fn read(path: &Path) -> Result<BTreeMap<String, String>, UserError> {
-    let failed = |error| UserError::File(path.to_owned(), error);
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => UserError::Absent(path.to_owned()),
+        _ => UserError::File(path.to_owned(), error),
+    };
     let mut text = String::new();
     File::open(path)
         .and_then(|file| file.take(LARGEST).read_to_string(&mut text))
@@ -152,7 +161,7 @@ mod tests {
         let path = folder.path().join("users");
         assert!(matches!(add_user(&path, "a:b", "long enough"), Err(UserError::Name)));
         assert!(matches!(add_user(&path, "ann", "short"), Err(UserError::Password)));
-        assert!(matches!(Users::load(&path), Err(UserError::File(..))));
+        assert!(matches!(Users::load(&path), Err(UserError::Absent(_))));
         add_user(&path, "ann", "long enough").unwrap();
         add_user(&path, "bob", "another one").unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);

@@ -21,7 +21,6 @@ use axum::response::Response;
 use engine::entry::{Kind, Meta};
 use engine::inspect::OpenSnapshot;
 
-use self::copy::copy;
 use self::range::Part;
 use crate::site::answer::{self, Failure, Outcome};
 use crate::site::link::escaped;
@@ -93,10 +92,9 @@ pub(crate) fn tar(asked: Asked) -> Outcome {
 
 /// A folder as `.zip`, for systems without tar.
 pub(crate) fn zip(asked: Asked) -> Outcome {
-    let local = |asked: &Asked| std::sync::Arc::clone(&asked.site);
-    let site = local(&asked);
+    let clock = std::sync::Arc::clone(&asked.clock);
     archive(&asked, "zip", "application/zip", move |open, inside, top, out| {
-        zip::write(open, inside, top, &*site.program, out)
+        zip::write(open, inside, top, clock, out)
     })
 }
 
@@ -137,7 +135,7 @@ fn opened(place: &Place, open: &OpenSnapshot) -> Result<(File, Meta), Failure> {
 /// Sends `length` bytes of a file.
 fn send(mut file: File, start: u64, length: u64, out: &mut ChunkWriter) -> io::Result<()> {
     file.seek(SeekFrom::Start(start))?;
-    copy(&mut file, length, out)
+    out.send(&file, length)
 }
 
 /// An answer that a thread writes, if not too many are being written.

@@ -13,15 +13,15 @@ use engine::inspect::OpenSnapshot;
 use tar::{Builder, EntryType, Header};
 
 use crate::download::archive::{Archive, walk};
-use crate::download::copy::copy;
+use crate::site::stream::ChunkWriter;
 
 /// Bytes of a block (POSIX, pax interchange format).
 const BLOCK: u64 = 512;
 /// Inodes whose first path is remembered, to write their other names as hard links. Further ones are written as files.
 const INODES: usize = 50_000;
 
-struct Tar<W: Write> {
-    builder: Builder<W>,
+struct Tar<'a> {
+    builder: Builder<&'a mut ChunkWriter>,
     inodes: HashMap<FileId, Vec<u8>>,
 }
 
@@ -30,14 +30,14 @@ pub(crate) fn write(
     open: &OpenSnapshot,
     inside: &[u8],
     top: &[u8],
-    out: &mut impl Write,
+    out: &mut ChunkWriter,
 ) -> io::Result<()> {
     let mut archive = Tar { builder: Builder::new(out), inodes: HashMap::new() };
     walk(open, inside, top, &mut archive)?;
     archive.builder.finish()
 }
 
-impl<W: Write> Archive for Tar<W> {
+impl Archive for Tar<'_> {
     fn add(&mut self, path: &[u8], entry: &StoredEntry, file: Option<File>) -> io::Result<()> {
         let meta = &entry.meta;
         let mut header = Header::new_gnu();
@@ -68,7 +68,7 @@ impl<W: Write> Archive for Tar<W> {
             header.set_device_major(rustix::fs::major(meta.rdev))?;
             header.set_device_minor(rustix::fs::minor(meta.rdev))?;
         }
-        let Some(mut file) = file else {
+        let Some(file) = file else {
             return self.builder.append_data(&mut header, path, io::empty());
         };
         if let Some(id) = meta.id.filter(|_| meta.links > 1) {
@@ -85,13 +85,13 @@ impl<W: Write> Archive for Tar<W> {
         // The builder writes the headers; it would copy the content in smaller pieces.
         self.builder.append_data(&mut header, path, io::empty())?;
         let out = self.builder.get_mut();
-        copy(&mut file, meta.size, out)?;
+        out.send(&file, meta.size)?;
         let padding = (BLOCK - meta.size % BLOCK) % BLOCK;
         out.write_all(&[0; BLOCK as usize][..padding as usize])
     }
 }
 
-impl<W: Write> Tar<W> {
+impl Tar<'_> {
     /// What the plain header cannot hold: parts of a second, times before 1970, attributes.
     fn extended(&mut self, entry: &StoredEntry) -> io::Result<()> {
         let mtime = entry.meta.mtime;

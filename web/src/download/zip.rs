@@ -1,4 +1,4 @@
-//! Writes `.zip`: files, folders and symlinks, with times and modes. Names are UTF-8.
+//! Writes `.zip`: files, folders and symlinks, compressed, with times and modes. Names are UTF-8.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -8,19 +8,20 @@ use engine::StoredEntry;
 use engine::entry::escape::shown;
 use engine::entry::{Kind, Time};
 use engine::inspect::OpenSnapshot;
+use flate2::Compression;
 use zip::write::{SimpleFileOptions, StreamWriter};
 use zip::{CompressionMethod, ZipWriter};
 
 use crate::download::archive::{Archive, walk};
 use crate::download::copy::copy;
-use crate::program::Program;
+use crate::program::Clock;
 
-/// Larger files need the fields of zip64.
-const LARGE: u64 = u32::MAX as u64;
+/// Larger files need the fields of zip64. Content that does not compress becomes a little larger.
+const LARGE: u64 = u32::MAX as u64 - (64 << 20);
 
-struct Zip<'a, W: Write> {
+struct Zip<W: Write> {
     writer: ZipWriter<StreamWriter<W>>,
-    program: &'a dyn Program,
+    clock: Clock,
 }
 
 /// Writes the folder `inside` of a snapshot under the name `top`.
@@ -28,23 +29,24 @@ pub(crate) fn write(
     open: &OpenSnapshot,
     inside: &[u8],
     top: &[u8],
-    program: &dyn Program,
+    clock: Clock,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let mut archive = Zip { writer: ZipWriter::new_stream(out), program };
+    let mut archive = Zip { writer: ZipWriter::new_stream(out), clock };
     walk(open, inside, top, &mut archive)?;
     archive.writer.finish()?;
     Ok(())
 }
 
-impl<W: Write> Archive for Zip<'_, W> {
+impl<W: Write> Archive for Zip<W> {
     fn add(&mut self, path: &[u8], entry: &StoredEntry, file: Option<File>) -> io::Result<()> {
         let meta = &entry.meta;
         let options = SimpleFileOptions::default()
-            .compression_method(CompressionMethod::Stored)
+            .compression_method(CompressionMethod::Deflated)
+            .compression_level(Some(Compression::fast().level().into()))
             .unix_permissions(meta.mode & 0o777)
             .large_file(meta.size >= LARGE)
-            .last_modified_time(time(self.program, meta.mtime).unwrap_or_default());
+            .last_modified_time(time(&self.clock, meta.mtime).unwrap_or_default());
         let name = name(path);
         match (meta.kind, file) {
             (Kind::Folder, _) => self.writer.add_directory(name, options)?,
@@ -72,8 +74,8 @@ fn name(path: &[u8]) -> String {
 }
 
 /// The local time, as zip has it. `None` before 1980.
-fn time(program: &dyn Program, mtime: Time) -> Option<zip::DateTime> {
-    let local: NaiveDateTime = program.local(DateTime::from_timestamp(mtime.secs, mtime.nanos)?);
+fn time(clock: &Clock, mtime: Time) -> Option<zip::DateTime> {
+    let local: NaiveDateTime = clock(DateTime::from_timestamp(mtime.secs, mtime.nanos)?);
     let byte = |number: u32| u8::try_from(number).ok();
     zip::DateTime::from_date_and_time(
         u16::try_from(local.year()).ok()?,

@@ -1,8 +1,11 @@
 //! `/api/`: what the verbs print with `--json`.
 
+use std::sync::Arc;
+
 use crate::program::Question;
 use crate::site::answer::{self, Failure, Outcome};
 use crate::site::request::Asked;
+use crate::site::stream::begun;
 
 /// JSON lines (jsonlines.org); `status` is one object.
 const JSON_LINES: &str = "application/x-ndjson";
@@ -14,12 +17,18 @@ pub(crate) fn api(asked: Asked) -> Outcome {
     let question = question(asked, verb).ok_or(Failure::NotFound)?;
     let media = if question == Question::Status { JSON } else { JSON_LINES };
     let quick = matches!(question, Question::Status | Question::List { sizes: false, .. });
-    let _permit = match quick {
-        true => None,
-        false => Some(asked.site.searches.try_acquire().map_err(|_| Failure::Busy)?),
-    };
-    let text = asked.site.program.answer(&question).map_err(Failure::NoAnswer)?;
-    Ok(answer::of(media, text))
+    if quick {
+        let mut text = Vec::new();
+        asked.site.program.answer(&question, &mut text).map_err(Failure::NoAnswer)?;
+        return Ok(answer::of(media, text));
+    }
+    let permit = asked.site.searches.clone().try_acquire_owned().map_err(|_| Failure::Busy)?;
+    let site = Arc::clone(&asked.site);
+    let written = begun(move |out| {
+        let _permit = permit;
+        site.program.answer(&question, out)
+    });
+    Ok(answer::of(media, written.map_err(Failure::NoAnswer)?))
 }
 
 /// The question that the URL asks.

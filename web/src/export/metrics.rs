@@ -84,9 +84,7 @@ fn text(states: &[State], now: DateTime<Utc>) -> String {
             }
         }
     };
-    metric("healthy", "Whether the job is healthy.", &|state| {
-        Some(flag(state.complaints.is_empty()))
-    });
+    metric("healthy", "Whether the job is healthy.", &|state| Some(flag(state.reasons.is_empty())));
     for (name, help, value) in METRICS {
         metric(name, help, &|state| value(state, state.look.as_ref().ok()?, now));
     }
@@ -115,19 +113,21 @@ fn label(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::program::Reason;
 
     #[test]
     fn an_unreadable_job_is_not_healthy() {
         let state = State {
             job: "a\"b".to_owned(),
             look: Err("gone".to_owned()),
-            complaints: vec!["gone".to_owned()],
+            reasons: vec![Reason::Unreadable("gone".to_owned())],
             contains: None,
             max_backups: None,
             due: None,
             starts: None,
             disk_full: None,
             bytes_per_day: None,
+            copies: Vec::new(),
         };
         let text = text(&[state], Utc::now());
         assert!(text.contains("\nbackup_manager_healthy{job=\"a\\\"b\"} 0\n"), "{text}");

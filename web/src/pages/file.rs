@@ -97,7 +97,8 @@ fn differs(place: &Place, before: &engine::SnapshotName, file: &File) -> bool {
     earlier().is_some_and(|earlier| id(&earlier) != id(file))
 }
 
-fn picture(asked: &Asked, place: &Place, snapshot: &engine::SnapshotName) -> Markup {
+/// The picture that a place is in `snapshot`.
+pub(crate) fn picture(asked: &Asked, place: &Place, snapshot: &engine::SnapshotName) -> Markup {
     let words = asked.language.fill(Text::PictureOf, &[&label(asked, snapshot)]);
     html! {
         figure {

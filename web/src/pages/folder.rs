@@ -1,6 +1,6 @@
 //! A folder: its entries in one snapshot, a page at a time.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::io::{self, Write};
 
@@ -24,8 +24,8 @@ use crate::text::Text;
 const PAGE: usize = 10_000;
 /// Rows that are sent together.
 const ROWS: usize = 100;
-/// Snapshots in which deleted entries are looked for.
-const EARLIER: usize = 60;
+/// Names of earlier snapshots that are read to find deleted entries, and deleted entries that are shown.
+const EARLIER: (usize, usize) = (1_000_000, 100_000);
 
 /// The order of the entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub(crate) fn folder(asked: Asked, place: Place, open: OpenSnapshot) -> Outcome 
     let first = head(&asked, &place, &name);
     let asked = std::sync::Arc::new(asked);
     let page = std::sync::Arc::clone(&asked);
-    Ok(streamed(&asked, &name, &first, move |out| {
+    streamed(&asked, &name, &first, move |out| {
         let written = entries(&page, &place, &open, out);
         if let Err(error) = &written
             && error.kind() != io::ErrorKind::BrokenPipe
@@ -69,7 +69,7 @@ pub(crate) fn folder(asked: Asked, place: Place, open: OpenSnapshot) -> Outcome 
         written?;
         let versions = versions(&page, &place, &Wanted::Folder);
         out.write_all(versions.into_string().as_bytes())
-    }))
+    })
 }
 
 fn head(asked: &Asked, place: &Place, name: &str) -> Markup {
@@ -127,14 +127,19 @@ fn entries(
     let before =
         earlier.as_ref().and_then(|earlier| earlier.folder(&inside_before(asked, place)).ok());
     let mut rows: Vec<Row> = folder.names()?.into_iter().map(Row::of).collect();
-    if asked.query.has("deleted") {
-        add_deleted(place, &mut rows);
-    }
+    let oldest = match asked.query.has("deleted") {
+        true => add_deleted(asked, place, &mut rows),
+        false => None,
+    };
     let (order, down) = Order::of(asked);
     sort(&folder, &mut rows, order, down);
     let (pages, number) = (rows.len().div_ceil(PAGE).max(1), rows.len() as u64);
     let wanted = asked.query.text("page").and_then(|page| page.parse().ok()).unwrap_or(1_usize);
     let current = wanted.clamp(1, pages);
+    if let Some(oldest) = oldest {
+        let words = asked.language.fill(Text::DeletedFrom, &[&label(asked, oldest)]);
+        out.write_all(html! { p { (words) } }.into_string().as_bytes())?;
+    }
     if rows.is_empty() {
         let empty = html! { p { (asked.say(Text::EmptyFolder)) } };
         return out.write_all(empty.into_string().as_bytes());
@@ -180,21 +185,34 @@ fn look(folder: &OpenFolder<'_>, row: &mut Row) {
     }
 }
 
-/// Adds the names that earlier snapshots have in this folder.
-fn add_deleted(place: &Place, rows: &mut Vec<Row>) {
-    let mut known: BTreeMap<CString, ()> = rows.iter().map(|row| (row.name.clone(), ())).collect();
-    let earlier = place.history.complete[..place.index].iter().enumerate().rev().take(EARLIER);
-    for (index, snapshot) in earlier {
-        let Ok(open) = OpenSnapshot::open(&place.job.repository, snapshot) else { continue };
-        let Ok(names) = open.folder(&place.inside).and_then(|folder| folder.names()) else {
-            continue;
-        };
+/// Adds the names that earlier snapshots have in this folder, the newest first. Returns the oldest snapshot that was read.
+fn add_deleted<'a>(
+    asked: &Asked,
+    place: &'a Place,
+    rows: &mut Vec<Row>,
+) -> Option<&'a SnapshotName> {
+    let mut known: HashSet<CString> = rows.iter().map(|row| row.name.clone()).collect();
+    let (mut left, most) = (EARLIER.0, rows.len() + EARLIER.1);
+    let source = place.source(asked);
+    let mut oldest = None;
+    for (index, snapshot) in place.history.complete[..place.index].iter().enumerate().rev() {
+        if left == 0 || rows.len() >= most {
+            break;
+        }
+        oldest = Some(snapshot);
+        let inside = asked.site.roots(&place.job, snapshot).inside(&source);
+        let names = OpenSnapshot::open(&place.job.repository, snapshot)
+            .ok()
+            .and_then(|open| open.folder(&inside).and_then(|folder| folder.names()).ok());
+        let names = names.unwrap_or_default();
+        left = left.saturating_sub(names.len());
         for name in names {
-            if known.insert(name.name.clone(), ()).is_none() {
+            if known.insert(name.name.clone()) {
                 rows.push(Row { deleted: Some(index), ..Row::of(name) });
             }
         }
     }
+    oldest
 }
 
 /// Sorts folders first, then by `order`. Entries are looked at only where the order needs it.

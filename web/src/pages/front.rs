@@ -6,9 +6,10 @@ use engine::inspect::Look;
 use engine::repository::Reached;
 use maud::{Markup, html};
 
+use crate::pages::health::{copies, reasons};
 use crate::pages::layout::page;
 use crate::pages::parts::{fact, time};
-use crate::program::State;
+use crate::program::{Contents, Origin, State};
 use crate::site::answer::{Failure, Outcome};
 use crate::site::request::Asked;
 use crate::text::Text;
@@ -16,10 +17,13 @@ use crate::text::Text;
 pub(crate) fn front(asked: &Asked) -> Outcome {
     let states = asked.site.program.states().map_err(Failure::Unreadable)?;
     let now = Utc::now();
-    let well = states.iter().all(|state| state.complaints.is_empty());
+    let well = states.iter().all(|state| state.reasons.is_empty());
     let content = html! {
         section.verdict.good[well].bad[!well] {
             h1 { (verdict(asked, &states, now)) }
+        }
+        @for mistake in asked.site.program.mistakes() {
+            p.complaint { (asked.say(Text::Mistake)) " " span lang="en" { (mistake) } }
         }
         @for state in &states { (job(asked, state, now)) }
     };
@@ -35,7 +39,7 @@ fn newest(state: &State, now: DateTime<Utc>) -> Option<(&SnapshotName, TimeDelta
 /// One sentence that reassures or warns.
 fn verdict(asked: &Asked, states: &[State], now: DateTime<Utc>) -> String {
     let language = asked.language;
-    let ill = |state: &&State| !state.complaints.is_empty();
+    let ill = |state: &&State| !state.reasons.is_empty();
     if states.is_empty() {
         return language.say(Text::NothingHere).to_owned();
     }
@@ -65,7 +69,7 @@ fn verdict(asked: &Asked, states: &[State], now: DateTime<Utc>) -> String {
 }
 
 fn job(asked: &Asked, state: &State, now: DateTime<Utc>) -> Markup {
-    let well = state.complaints.is_empty();
+    let well = state.reasons.is_empty();
     let name = state.job.as_bytes();
     html! {
         article.job {
@@ -76,9 +80,7 @@ fn job(asked: &Asked, state: &State, now: DateTime<Utc>) -> Markup {
                     (asked.say(if well { Text::Healthy } else { Text::Unhealthy }))
                 }
             }
-            @for complaint in &state.complaints {
-                p.complaint lang="en" { (complaint) }
-            }
+            (reasons(asked, &state.reasons))
             @if let Ok(look) = &state.look {
                 (run(asked, look))
                 dl.facts { (facts(asked, state, look, now)) }
@@ -151,7 +153,7 @@ fn facts(asked: &Asked, state: &State, look: &Look, now: DateTime<Utc>) -> Marku
             (fact(asked, Text::Newest, &html! { (language.ago(age)) " (" (time(asked, newest.stamp.time())) ")" }))
         }
         @if let Some(contains) = &state.contains {
-            (fact(asked, Text::Contains, &html! { span lang="en" { (contains) } }))
+            (fact(asked, Text::Contains, &html! { bdi { (contents(asked, contains)) } }))
         }
         (fact(asked, Text::Snapshots, &match state.max_backups {
             Some(most) => html! { (language.fill(Text::OfAtMost, &[&complete, &number(most)])) },
@@ -170,6 +172,7 @@ fn facts(asked: &Asked, state: &State, look: &Look, now: DateTime<Utc>) -> Marku
         }
         (fact(asked, Text::DiskFull, &full(asked, state, now)))
         (fact(asked, Text::LastVerify, &checked(asked, look)))
+        (copies(asked, &state.copies, now))
         @if let Some(report) = report.filter(|report| report.counts.problems > 0) {
             (fact(asked, Text::Unread, &html! {
                 (language.fill(Text::UnreadEntries, &[
@@ -181,6 +184,16 @@ fn facts(asked: &Asked, state: &State, look: &Look, now: DateTime<Utc>) -> Marku
         @if let Some(frozen) = &look.frozen {
             (fact(asked, Text::Suspicious, &html! { span lang="en" { (frozen.what) } }))
         }
+    }
+}
+
+fn contents(asked: &Asked, of: &Contents) -> String {
+    let roots = of.roots.as_str();
+    match &of.from {
+        Origin::Unknown => roots.to_owned(),
+        Origin::Host(host) => asked.language.fill(Text::ContainsOf, &[roots, host]),
+        Origin::ThisMachine => asked.language.fill(Text::ContainsHere, &[roots]),
+        Origin::AnotherMachine => asked.language.fill(Text::ContainsElsewhere, &[roots]),
     }
 }
 

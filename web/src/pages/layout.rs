@@ -6,12 +6,12 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::site::answer;
+use crate::site::answer::{self, Failure, Outcome};
 use crate::site::request::Asked;
 use crate::site::stream::{ChunkWriter, body};
 use crate::text::Text;
 
-/// Where the content goes in the frame. No markup and no escaped text contains it.
+/// Where the content goes in the frame. Nothing that follows it contains it; the search that someone sent may.
 const CONTENT: &str = "\0";
 
 /// A page with `content`.
@@ -34,19 +34,21 @@ pub(crate) fn streamed(
     title: &str,
     first: &Markup,
     rest: impl FnOnce(&mut ChunkWriter) -> io::Result<()> + Send + 'static,
-) -> Response {
+) -> Outcome {
+    let permit = asked.site.pages.clone().try_acquire_owned().map_err(|_| Failure::Busy)?;
     let frame = frame(asked, title, &PreEscaped(CONTENT.to_owned())).into_string();
-    let (before, after) = frame.split_once(CONTENT).unwrap_or((&frame, ""));
+    let (before, after) = frame.rsplit_once(CONTENT).unwrap_or((&frame, ""));
     let (before, after) = (format!("{before}{}", first.0), after.to_owned());
-    answer::html(
+    Ok(answer::html(
         StatusCode::OK,
         body(move |out| {
+            let _permit = permit;
             out.write_all(before.as_bytes())?;
             out.flush()?;
             rest(out)?;
             out.write_all(after.as_bytes())
         }),
-    )
+    ))
 }
 
 fn frame(asked: &Asked, title: &str, content: &Markup) -> Markup {

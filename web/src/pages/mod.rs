@@ -5,6 +5,7 @@ pub(crate) mod failure;
 pub(crate) mod file;
 pub(crate) mod folder;
 pub(crate) mod front;
+mod health;
 mod layout;
 pub(crate) mod login;
 mod parts;

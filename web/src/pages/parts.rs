@@ -14,7 +14,7 @@ use crate::text::amounts::{minute, second};
 
 /// A time for people and for programs.
 pub(crate) fn time(asked: &Asked, time: DateTime<Utc>) -> Markup {
-    let here: NaiveDateTime = asked.site.program.local(time);
+    let here: NaiveDateTime = (asked.clock)(time);
     html! { time datetime=(time.to_rfc3339()) { (minute(here)) } }
 }
 
@@ -64,13 +64,19 @@ pub(crate) fn crumbs(asked: &Asked, place: &Place) -> Markup {
 /// The control that chooses another snapshot at the same path.
 pub(crate) fn snapshots(asked: &Asked, place: &Place) -> Markup {
     let complete = &place.history.complete;
+    // How a folder is shown stays as it is.
+    let kept: Vec<(&str, &str)> = ["sort", "deleted"]
+        .into_iter()
+        .filter_map(|name| Some((name, asked.query.text(name)?)))
+        .collect();
     let to = |index: Option<usize>| {
-        let snapshot = complete.get(index?)?;
-        Some(place.link_at(asked, "browse", snapshot))
+        let link = place.link_at(asked, "browse", complete.get(index?)?);
+        Some(kept.iter().fold(link, |link, (name, value)| link.with(name, value)))
     };
     let action = asked.link("browse").component(place.job.name.as_bytes()).path(&place.inside);
     html! {
         form.when action=(action) {
+            @for (name, value) in &kept { input type="hidden" name=(name) value=(value); }
             @if let Some(link) = to(place.index.checked_sub(1)) {
                 a.button rel="prev" href=(link) { "← " (asked.say(Text::Earlier)) }
             } @else {

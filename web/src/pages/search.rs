@@ -14,6 +14,8 @@ use crate::text::Text;
 
 /// Finds that are listed.
 const LISTED: usize = 500;
+/// Finds that are counted.
+const COUNTED: usize = 10_000;
 
 pub(crate) fn search(asked: Asked) -> Outcome {
     let asked = &asked;
@@ -64,7 +66,7 @@ fn found(asked: &Asked, job: &Job, pattern: &[u8]) -> Result<Markup, Failure> {
         |name: &engine::SnapshotName| (name.clone(), (*asked.site.roots(job, name)).clone());
     let snapshots: Vec<_> = history.complete.iter().map(located).collect();
     let pattern = NamePattern::new(pattern, asked.query.has("i"));
-    let finds = find(&job.repository, &snapshots, &pattern)?;
+    let finds = find(&job.repository, &snapshots, &pattern, COUNTED)?;
     let number = finds.found.len();
     let all = asked.language.count(snapshots.len() as u64);
     Ok(html! {
@@ -88,7 +90,8 @@ fn found(asked: &Asked, job: &Job, pattern: &[u8]) -> Result<Markup, Failure> {
                 }
             }
             @if number > LISTED {
-                p { (asked.language.fill(Text::MoreFound, &[&asked.language.count((number - LISTED) as u64)])) }
+                @let more = asked.language.count((number - LISTED) as u64);
+                p { (asked.language.fill(if finds.cut { Text::ManyFound } else { Text::MoreFound }, &[&more])) }
             }
         }
     })

@@ -1,4 +1,4 @@
-//! The differences between two versions of a text.
+//! The differences between two versions of a text, and two pictures beside each other.
 
 use std::io::{self, Read};
 use std::time::{Duration, Instant};
@@ -8,7 +8,8 @@ use engine::inspect::OpenSnapshot;
 use maud::{Markup, html};
 use similar::{ChangeTag, TextDiff};
 
-use crate::pages::file::text;
+use crate::download::picture::is_picture;
+use crate::pages::file::{picture, text};
 use crate::pages::layout::page;
 use crate::pages::parts::{crumbs, label};
 use crate::site::answer::{Failure, Outcome};
@@ -20,6 +21,8 @@ use crate::text::Text;
 const LARGEST: u64 = 1024 * 1024;
 /// After this time the comparison becomes coarse.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Lines that are shown.
+const LISTED: usize = 5000;
 /// Equal lines around a difference.
 const AROUND: usize = 3;
 
@@ -30,7 +33,7 @@ pub(crate) fn differences(asked: &Asked, place: &Place, open: &OpenSnapshot) -> 
     let with = &place.history.complete[index];
     let inside = asked.site.roots(&place.job, with).inside(&place.source(asked));
     let earlier = Place { index, inside, job: place.job.clone(), history: place.history.clone() };
-    let texts = (read(&earlier, &earlier.open()?)?, read(place, open)?);
+    let versions = (read(&earlier, &earlier.open()?)?, read(place, open)?);
     let content = html! {
         (crumbs(asked, place))
         h1 { (asked.say(Text::DiffTitle)) }
@@ -39,16 +42,28 @@ pub(crate) fn differences(asked: &Asked, place: &Place, open: &OpenSnapshot) -> 
             " → "
             a href=(place.link(asked, "browse")) { (label(asked, place.snapshot())) }
         }
-        @match texts {
-            (Some(one), Some(other)) => (compared(asked, [with, place.snapshot()], &one, &other)),
+        @match versions {
+            (Content::Text(one), Content::Text(other)) => (compared(asked, [with, place.snapshot()], &one, &other)),
+            (Content::Picture, Content::Picture) => div.pictures {
+                (picture(asked, &earlier, with))
+                (picture(asked, place, place.snapshot()))
+            },
             _ => p { (asked.say(Text::Incomparable)) },
         }
     };
     Ok(page(asked, asked.say(Text::DiffTitle), &content))
 }
 
-/// The content, if it is a text that is small enough.
-fn read(place: &Place, open: &OpenSnapshot) -> Result<Option<String>, Failure> {
+/// What a version is.
+enum Content {
+    Text(String),
+    Picture,
+    /// A text that is too large, or anything else.
+    Other,
+}
+
+/// The content, if it can be compared.
+fn read(place: &Place, open: &OpenSnapshot) -> Result<Content, Failure> {
     let Some((parent, name)) = place.split() else { return Err(Failure::NoSuchPath) };
     let read = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
@@ -56,7 +71,11 @@ fn read(place: &Place, open: &OpenSnapshot) -> Result<Option<String>, Failure> {
         Ok(bytes)
     };
     let bytes = read()?;
-    Ok(if bytes.len() as u64 > LARGEST { None } else { text(&bytes, false) })
+    Ok(match is_picture(&bytes) {
+        Some(_) => Content::Picture,
+        None if bytes.len() as u64 > LARGEST => Content::Other,
+        None => text(&bytes, false).map_or(Content::Other, Content::Text),
+    })
 }
 
 fn compared(asked: &Asked, names: [&SnapshotName; 2], one: &str, other: &str) -> Markup {
@@ -65,6 +84,17 @@ fn compared(asked: &Asked, names: [&SnapshotName; 2], one: &str, other: &str) ->
     }
     let deadline = Instant::now() + PATIENCE;
     let found = TextDiff::configure().deadline(deadline).diff_lines(one, other);
+    let mut listed = 0;
+    let mut groups = Vec::new();
+    for group in found.grouped_ops(AROUND) {
+        let changes = group.iter().flat_map(|operation| found.iter_changes(operation));
+        let changes: Vec<_> = changes.take(LISTED - listed).collect();
+        listed += changes.len();
+        groups.push(changes);
+        if listed == LISTED {
+            break;
+        }
+    }
     let titles = names.map(|name| label(asked, name));
     html! {
         div.scroll tabindex="0" role="region" aria-label=(asked.say(Text::DiffTitle)) {
@@ -73,15 +103,16 @@ fn compared(asked: &Asked, names: [&SnapshotName; 2], one: &str, other: &str) ->
                     @for title in &titles { th scope="col" { (title) } }
                     th scope="col" { (asked.say(Text::Differences)) }
                 } }
-                @for group in found.grouped_ops(AROUND) {
+                @for group in &groups {
                     tbody {
-                        @for change in group.iter().flat_map(|operation| found.iter_changes(operation)) {
+                        @for change in group {
                             (line(asked, change.tag(), change.old_index(), change.new_index(), change.value()))
                         }
                     }
                 }
             }
         }
+        @if listed == LISTED { p { small { (asked.say(Text::PreviewCut)) } } }
     }
 }
 

@@ -11,6 +11,7 @@ use engine::snapshot::SnapshotState;
 use engine::{Report, SnapshotName};
 use maud::{Markup, PreEscaped, html};
 
+use crate::pages::health::{copies, reasons};
 use crate::pages::layout::streamed;
 use crate::pages::parts::{counts, label, time};
 use crate::program::Job;
@@ -47,10 +48,18 @@ pub(crate) fn timeline(asked: Asked) -> Outcome {
         false => None,
     };
     let title = job.name.clone();
-    let first = html! { h1 { (title) } };
+    let states = asked.site.program.states().map_err(Failure::Unreadable)?;
+    let state = states.iter().find(|state| state.job == job.name);
+    let first = html! {
+        h1 { (title) }
+        @if let Some(state) = state {
+            (reasons(&asked, &state.reasons))
+            @if !state.copies.is_empty() { dl.facts { (copies(&asked, &state.copies, Utc::now())) } }
+        }
+    };
     let asked = std::sync::Arc::new(asked);
     let page = std::sync::Arc::clone(&asked);
-    Ok(streamed(&asked, &title, &first, move |out| {
+    streamed(&asked, &title, &first, move |out| {
         let _permit = permit;
         let measured = match measure {
             true => page.site.measured(&job, &names).ok(),
@@ -66,7 +75,7 @@ pub(crate) fn timeline(asked: Asked) -> Outcome {
         let rows: Vec<Row> = names.iter().enumerate().map(row).collect();
         let content = content(&page, &job, &rows, measured.is_some());
         out.write_all(content.into_string().as_bytes())
-    }))
+    })
 }
 
 fn content(asked: &Asked, job: &Job, rows: &[Row], measured: bool) -> Markup {
@@ -261,7 +270,7 @@ fn cell(
     html! {
         @match days.get(&day) {
             None => (day.day()),
-            Some((name, number)) => a href=(link(asked, job, name)) aria-label=(format!("{day}: {number}")) { (day.day()) },
+            Some((name, number)) => a href=(link(asked, job, name)) aria-label=(format!("{}, {day}: {number}", day.day())) { (day.day()) },
         }
     }
 }

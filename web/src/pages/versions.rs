@@ -1,8 +1,8 @@
 //! The versions of a path over all snapshots.
 
-use engine::SnapshotName;
 use engine::entry::escape::shown;
 use engine::inspect::{Span, renamed_from, versions as spans};
+use engine::{LookError, SnapshotName};
 use maud::{Markup, html};
 
 use crate::pages::parts::{label, modified};
@@ -28,14 +28,7 @@ pub(crate) fn versions(asked: &Asked, place: &Place, wanted: &Wanted) -> Markup 
             }
         };
     }
-    let source = place.source(asked);
-    let inside: Vec<(SnapshotName, Vec<u8>)> = place
-        .history
-        .complete
-        .iter()
-        .map(|name| (name.clone(), asked.site.roots(&place.job, name).inside(&source)))
-        .collect();
-    let found = match spans(&place.job.repository, &inside) {
+    let (found, inside) = match versions_of(asked, place) {
         Ok(found) => found,
         // A snapshot was removed meanwhile; the next request sees the others.
         Err(error) => {
@@ -46,6 +39,44 @@ pub(crate) fn versions(asked: &Asked, place: &Place, wanted: &Wanted) -> Markup 
         let (snapshot, inside) = &inside[span.first];
         renamed_from(&place.job.repository, snapshot, inside).ok().flatten()
     });
+    html! {
+        (table(asked, place, &inside, &found))
+        @if let Some((snapshot, from)) = before {
+            @let source = asked.site.roots(&place.job, &snapshot).source(&from);
+            p {
+                a href=(place.link_of(asked, "browse", &from, &snapshot)) {
+                    (asked.language.fill(Text::RenamedFrom, &[&shown(&source)]))
+                }
+            }
+        }
+    }
+}
+
+/// The path of a place inside each snapshot.
+type Inside = Vec<(SnapshotName, Vec<u8>)>;
+
+/// The versions of a path, and where it is in each snapshot.
+///
+/// # Errors
+/// A snapshot cannot be opened.
+pub(crate) fn versions_of(asked: &Asked, place: &Place) -> Result<(Vec<Span>, Inside), LookError> {
+    let source = place.source(asked);
+    let inside: Inside = place
+        .history
+        .complete
+        .iter()
+        .map(|name| (name.clone(), asked.site.roots(&place.job, name).inside(&source)))
+        .collect();
+    Ok((spans(&place.job.repository, &inside)?, inside))
+}
+
+/// The versions, the newest first.
+pub(crate) fn table(
+    asked: &Asked,
+    place: &Place,
+    inside: &[(SnapshotName, Vec<u8>)],
+    found: &[Span],
+) -> Markup {
     html! {
         section {
             h2 { (asked.say(Text::Versions)) }
@@ -58,16 +89,8 @@ pub(crate) fn versions(asked: &Asked, place: &Place, wanted: &Wanted) -> Markup 
                     } }
                     tbody {
                         @for (at, span) in found.iter().enumerate().rev() {
-                            (line(asked, place, &inside, span, at.checked_sub(1).map(|at| &found[at])))
+                            (line(asked, place, inside, span, at.checked_sub(1).map(|at| &found[at])))
                         }
-                    }
-                }
-            }
-            @if let Some((snapshot, from)) = before {
-                @let source = asked.site.roots(&place.job, &snapshot).source(&from);
-                p {
-                    a href=(place.link_of(asked, "browse", &from, &snapshot)) {
-                        (asked.language.fill(Text::RenamedFrom, &[&shown(&source)]))
                     }
                 }
             }

@@ -22,7 +22,7 @@ use crate::settings::Listen;
 /// Connections at the same time.
 const CONNECTIONS: usize = 128;
 /// A request must be complete after this time.
-const REQUEST: Duration = Duration::from_secs(15);
+pub(super) const REQUEST: Duration = Duration::from_secs(15);
 /// A reader that takes nothing for this long is gone.
 const STALL: Duration = Duration::from_secs(60);
 /// Bytes of the head of a request.
@@ -166,5 +166,71 @@ impl AsyncWrite for Connection {
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut *self.stream).poll_write_vectored(context, slices);
         self.watched(context, written)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::task::ready;
+
+    use tokio::time::{Instant, advance};
+
+    use super::*;
+
+    /// A socket whose reader takes `room` bytes.
+    struct Slow {
+        room: usize,
+    }
+
+    impl AsyncRead for Slow {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Slow {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            match self.room.min(bytes.len()) {
+                0 => Poll::Pending,
+                written => {
+                    self.room -= written;
+                    Poll::Ready(Ok(written))
+                }
+            }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_takes_nothing_for_a_while_is_gone() {
+        let mut connection = Connection::new(Slow { room: 5 });
+        let mut write = async || {
+            poll_fn(|context| {
+                let written = Pin::new(&mut connection).poll_write(context, b"three");
+                Poll::Ready(ready!(written))
+            })
+            .await
+        };
+        assert_eq!(write().await.unwrap(), 5);
+        advance(STALL * 2).await;
+        let began = Instant::now();
+        assert_eq!(write().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!((STALL..STALL * 2).contains(&began.elapsed()), "{:?}", began.elapsed());
     }
 }

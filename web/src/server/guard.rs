@@ -66,6 +66,8 @@ enum Refusal {
     Method,
     /// It names another host.
     Host,
+    /// A page of another site sends it.
+    Foreign,
     /// Nobody is logged in.
     Stranger,
 }
@@ -81,6 +83,9 @@ fn admitted(site: &Site, request: &Request) -> Result<Option<User>, Refusal> {
     }
     if !is_ours(&site.settings, request.headers()) {
         return Err(Refusal::Host);
+    }
+    if is_foreign(request) {
+        return Err(Refusal::Foreign);
     }
     if let Some(user) = remote_user(&site.settings, request.headers()) {
         return Ok(Some(user));
@@ -100,6 +105,7 @@ fn refused(site: &Site, refusal: Refusal) -> Response {
             StatusCode::MISDIRECTED_REQUEST,
             "this name is not known to the page; WEB_HOST names those of a reverse proxy\n",
         ),
+        Refusal::Foreign => (StatusCode::FORBIDDEN, "another site may only link to this page\n"),
         Refusal::Stranger => (StatusCode::SEE_OTHER, "log in first\n"),
     };
     let mut response = answer::of("text/plain; charset=utf-8", why);
@@ -127,6 +133,17 @@ fn is_ours(settings: &Settings, headers: &HeaderMap) -> bool {
     plain.parse::<IpAddr>().is_ok()
         || name.eq_ignore_ascii_case("localhost")
         || settings.hosts.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// Whether a page of another site sends the request, and does not just link here. Browsers say so (Fetch Metadata, W3C) over
+/// TLS and to this machine.
+fn is_foreign(request: &Request) -> bool {
+    let says = |name, value| request.headers().get(name).is_some_and(|said| said == value);
+    let here = !request.headers().contains_key("sec-fetch-site")
+        || says("sec-fetch-site", "same-origin")
+        || says("sec-fetch-site", "none");
+    let link = request.method() != Method::POST && says("sec-fetch-mode", "navigate");
+    !here && !link
 }
 
 fn remote_user(settings: &Settings, headers: &HeaderMap) -> Option<User> {

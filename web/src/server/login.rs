@@ -8,9 +8,11 @@ use axum::extract::{Request, State};
 use axum::http::header::{COOKIE, HeaderMap, LOCATION, SET_COOKIE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
+use tokio::time::timeout;
 
 use crate::access::sessions::{LASTS, Refusal};
 use crate::pages;
+use crate::server::accept::REQUEST;
 use crate::site::Site;
 use crate::site::link::Query;
 use crate::site::request::Asked;
@@ -37,7 +39,13 @@ pub(crate) async fn form(State(site): State<Arc<Site>>, request: Request) -> Res
 /// Someone sends the form.
 pub(crate) async fn login(State(site): State<Arc<Site>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let sent = Query::read(&to_bytes(body, FORM).await.unwrap_or_default());
+    // Without it the connection ends: the rest of the request is never read.
+    let Ok(form) = timeout(REQUEST, to_bytes(body, FORM)).await else {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::REQUEST_TIMEOUT;
+        return response;
+    };
+    let sent = Query::read(&form.unwrap_or_default());
     let checking = Arc::clone(&site);
     let checked = tokio::task::spawn_blocking(move || {
         let name = sent.text("name").unwrap_or_default();

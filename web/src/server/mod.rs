@@ -8,12 +8,14 @@ mod login;
 mod routes;
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use landlock::RulesetError;
 
 use crate::access::sessions::Sessions;
-use crate::access::users::{UserError, Users};
+use crate::access::users::UserError;
+use crate::access::users_file::UsersFile;
 use crate::program::Program;
 use crate::server::accept::Listener;
 use crate::settings::Settings;
@@ -51,7 +53,12 @@ pub fn serve(
     settings: Settings,
     ready: impl FnOnce(&str),
 ) -> Result<(), ServeError> {
-    let users = settings.users_file.as_deref().map(Users::load).transpose()?;
+    let program: Arc<dyn Program> = Arc::from(program);
+    let open = |path| {
+        let program = Arc::clone(&program);
+        UsersFile::open(path, Box::new(move |complaint| program.complain(complaint)))
+    };
+    let users = settings.users_file.as_deref().map(open).transpose()?;
     if users.is_none() && !settings.listen.is_local() {
         return Err(ServeError::Open(settings.listen.to_string()));
     }
@@ -66,7 +73,8 @@ pub fn serve(
         Listener::bind(&settings.listen).map_err(failed)?
     };
     // Before the runtime starts its first other thread: each thread keeps what it may do.
-    confine::to_read(&settings.folders)?;
+    let read = settings.folders.iter().chain(&settings.sources);
+    confine::to_read(read.map(PathBuf::as_path))?;
     let url = match listener.address().map_err(failed)? {
         Some(address) => format!("http://{address}{}/", settings.base_path),
         None => settings.listen.to_string(),

@@ -20,6 +20,8 @@ use crate::settings::Settings;
 
 /// Downloads at the same time.
 const STREAMS: usize = 8;
+/// Long pages that are being sent. Each keeps a thread until its reader has taken all of it.
+const PAGES: usize = 16;
 /// Comparisons, searches and measurements at the same time. Each uses several threads.
 const SEARCHES: usize = 2;
 /// Snapshots whose source roots are remembered.
@@ -27,10 +29,11 @@ const KNOWN_ROOTS: usize = 4096;
 
 /// The page: the program around it, its settings, and what it remembers.
 pub(crate) struct Site {
-    pub(crate) program: Box<dyn Program>,
+    pub(crate) program: Arc<dyn Program>,
     pub(crate) settings: Settings,
     pub(crate) sessions: Sessions,
     pub(crate) streams: Arc<Semaphore>,
+    pub(crate) pages: Arc<Semaphore>,
     pub(crate) searches: Arc<Semaphore>,
     /// The source roots of complete snapshots: their reports do not change.
     roots: Mutex<HashMap<String, Arc<SourceRoots>>>,
@@ -39,12 +42,13 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    pub(crate) fn new(program: Box<dyn Program>, settings: Settings, sessions: Sessions) -> Self {
+    pub(crate) fn new(program: Arc<dyn Program>, settings: Settings, sessions: Sessions) -> Self {
         Self {
             program,
             settings,
             sessions,
             streams: Arc::new(Semaphore::new(STREAMS)),
+            pages: Arc::new(Semaphore::new(PAGES)),
             searches: Arc::new(Semaphore::new(SEARCHES)),
             roots: Mutex::default(),
             measured: Mutex::default(),

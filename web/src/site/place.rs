@@ -112,5 +112,5 @@ pub(crate) fn position(job: &Job, history: &History, name: &[u8]) -> Option<usiz
 
 /// The local time of a snapshot.
 pub(crate) fn local(asked: &Asked, snapshot: &SnapshotName) -> NaiveDateTime {
-    asked.site.program.local(snapshot.stamp.time())
+    (asked.clock)(snapshot.stamp.time())
 }

@@ -6,7 +6,7 @@ use axum::http::header::{ACCEPT_LANGUAGE, HeaderName};
 use axum::http::request::Parts;
 use engine::entry::check_name;
 
-use crate::program::Job;
+use crate::program::{Clock, Job};
 use crate::site::Site;
 use crate::site::answer::Failure;
 use crate::site::link::{Link, Query, unescaped};
@@ -26,6 +26,8 @@ pub(crate) struct Asked {
     pub(crate) language: Language,
     pub(crate) query: Query,
     pub(crate) user: Option<User>,
+    /// The clocks here, as they were when the request came.
+    pub(crate) clock: Clock,
     parts: Parts,
 }
 
@@ -36,6 +38,7 @@ impl Asked {
             language: Language::preferred(accepted.unwrap_or_default()),
             query: Query::read(parts.uri.query().unwrap_or_default().as_bytes()),
             user: parts.extensions.get::<User>().cloned(),
+            clock: site.program.clock(),
             site,
             parts,
         }

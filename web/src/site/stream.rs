@@ -1,11 +1,14 @@
 //! A body that a thread writes while it is sent.
 
+use std::fs::File;
 use std::io::{self, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
 use futures_core::Stream;
+use rustix::buffer::spare_capacity;
+use rustix::io::{read, retry_on_intr};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
@@ -27,6 +30,26 @@ impl ChunkWriter {
     pub(crate) fn finish(&mut self) -> io::Result<()> {
         self.flush()?;
         self.finished = true;
+        Ok(())
+    }
+
+    /// Sends exactly `length` bytes of a file, from its position on. They are read into the chunks that are sent.
+    pub(crate) fn send(&mut self, file: &File, length: u64) -> io::Result<()> {
+        let mut left = length;
+        while left > 0 {
+            let before = self.buffer.len();
+            self.buffer.reserve_exact(CHUNK.saturating_sub(before));
+            let read = retry_on_intr(|| read(file, spare_capacity(&mut self.buffer)))?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(read);
+            self.buffer.truncate(before + wanted);
+            left -= wanted as u64;
+            if self.buffer.len() >= CHUNK {
+                self.flush()?;
+            }
+        }
         Ok(())
     }
 }
@@ -59,13 +82,17 @@ impl Drop for ChunkWriter {
     }
 }
 
-struct Chunks(Receiver<io::Result<Bytes>>);
+/// The chunks of a body, and the first one if it has already come.
+struct Chunks(Receiver<io::Result<Bytes>>, Option<io::Result<Bytes>>);
 
 impl Stream for Chunks {
     type Item = io::Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(context)
+        match self.1.take() {
+            Some(first) => Poll::Ready(Some(first)),
+            None => self.0.poll_recv(context),
+        }
     }
 }
 
@@ -79,5 +106,32 @@ pub(crate) fn body(
         // The reader has gone, or sees the error as the end of the connection.
         let _ = write(&mut writer).and_then(|()| writer.finish());
     });
-    Body::from_stream(Chunks(receiver))
+    Body::from_stream(Chunks(receiver, None))
+}
+
+/// A body as [`body`]. Waits until it begins, or is complete.
+///
+/// # Errors
+/// What `write` returns before the body begins. A later error ends the connection.
+pub(crate) fn begun<E: Send + 'static>(
+    write: impl FnOnce(&mut ChunkWriter) -> Result<(), E> + Send + 'static,
+) -> Result<Body, E> {
+    let (sender, mut receiver) = channel(WAITING);
+    let (fail, failed) = std::sync::mpsc::channel();
+    Handle::current().spawn_blocking(move || {
+        let mut writer = ChunkWriter { sender, buffer: Vec::new(), finished: false };
+        match write(&mut writer) {
+            Ok(()) => {
+                let _ = writer.finish();
+            }
+            Err(error) => {
+                let _ = fail.send(error);
+            }
+        }
+    });
+    let first = receiver.blocking_recv();
+    match (&first, failed.try_recv()) {
+        (Some(Err(_)), Ok(error)) => Err(error),
+        _ => Ok(Body::from_stream(Chunks(receiver, first))),
+    }
 }

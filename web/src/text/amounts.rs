@@ -30,6 +30,14 @@ impl Language {
         engine::entry::human::bytes(bytes).replace('.', self.point())
     }
 
+    /// A limit that a setting has in hours.
+    pub(crate) fn hours(self, limit: TimeDelta) -> String {
+        match (limit.num_minutes() + 30) / 60 {
+            ..2 => self.span(limit),
+            hours => self.fill(Text::Hours, &[&self.count(hours.unsigned_abs())]),
+        }
+    }
+
     /// How long ago something was.
     pub(crate) fn ago(self, age: TimeDelta) -> String {
         if age < TimeDelta::zero() {
@@ -84,6 +92,18 @@ mod tests {
             let age = TimeDelta::seconds(seconds);
             assert_eq!(Language::English.ago(age), english);
             assert_eq!(Language::German.ago(age), german);
+        }
+    }
+
+    #[test]
+    fn a_limit_in_hours_stays_in_hours() {
+        for (minutes, english) in [
+            (0, "0 seconds"),
+            (45, "45 minutes"),
+            (44 * 60, "44 hours"),
+            (1001 * 60, "1,001 hours"),
+        ] {
+            assert_eq!(Language::English.hours(TimeDelta::minutes(minutes)), english);
         }
     }
 

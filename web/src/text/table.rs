@@ -46,11 +46,16 @@ texts! {
     NoSnapshot: "{}: there is no snapshot.", "{}: Es gibt keinen Snapshot.", "{} : il n’y a pas d’instantané.", "{}: no hay ninguna instantánea.";
     NeedsALook: "{} needs a look.", "{} braucht Aufmerksamkeit.", "{} demande votre attention.", "{} necesita atención.";
 
+    Mistake: "The settings were changed and have a mistake. Those from before apply:", "Die Einstellungen wurden geändert und haben einen Fehler. Es gelten die vorigen:", "Les réglages ont été modifiés et contiennent une erreur. Les précédents s’appliquent :", "Los ajustes se cambiaron y tienen un error. Se aplican los anteriores:";
+
     // The facts about a job.
     Healthy: "healthy", "in Ordnung", "en bon état", "en orden";
     Unhealthy: "needs a look", "prüfen", "à vérifier", "revisar";
     Newest: "Newest snapshot", "Neuester Snapshot", "Dernier instantané", "Última instantánea";
     Contains: "Contains", "Enthält", "Contient", "Contiene";
+    ContainsOf: "{} on {}", "{} auf {}", "{} sur {}", "{} en {}";
+    ContainsHere: "{} on this machine", "{} auf diesem Rechner", "{} sur cette machine", "{} en esta máquina";
+    ContainsElsewhere: "{} on another machine that ran the job", "{} auf einem anderen Rechner, der den Auftrag ausführte", "{} sur une autre machine, qui a exécuté la tâche", "{} en otra máquina, que ejecutó la tarea";
     Snapshots: "Snapshots", "Snapshots", "Instantanés", "Instantáneas";
     OfAtMost: "{} of at most {}", "{} von höchstens {}", "{} sur {} au plus", "{} de {} como máximo";
     NextRun: "Next snapshot", "Nächster Snapshot", "Prochain instantané", "Próxima instantánea";
@@ -76,6 +81,42 @@ texts! {
     Suspicious: "Suspicious changes", "Verdächtige Änderungen", "Modifications suspectes", "Cambios sospechosos";
     OpenFolder: "Open", "Öffnen", "Ouvrir", "Abrir";
     TimeLine: "Time line", "Zeitverlauf", "Chronologie", "Cronología";
+
+    // Why a job is not healthy.
+    ReasonOld: "The newest snapshot is {} old. MAX_AGE_H allows {}.", "Der neueste Snapshot ist von vor {}. MAX_AGE_H erlaubt {}.", "Le dernier instantané date d’il y a {}. MAX_AGE_H permet {}.", "La última instantánea es de hace {}. MAX_AGE_H permite {}.";
+    ReasonClock: "The clock of this machine was never set. It shows {}.", "Die Uhr dieses Rechners wurde nie gestellt. Sie zeigt {}.", "L’horloge de cette machine n’a jamais été réglée. Elle indique {}.", "El reloj de esta máquina nunca se ha puesto en hora. Marca {}.";
+    ReasonFuture: "The newest snapshot, {}, is from the future. Check the clock.", "Der neueste Snapshot, {}, stammt aus der Zukunft. Prüfen Sie die Uhr.", "Le dernier instantané, {}, vient du futur. Vérifiez l’horloge.", "La última instantánea, {}, es del futuro. Compruebe el reloj.";
+    ReasonNoSnapshot: "There is no snapshot yet.", "Es gibt noch keinen Snapshot.", "Il n’y a pas encore d’instantané.", "Todavía no hay ninguna instantánea.";
+    ReasonNoRun: "There is no snapshot yet, and no run has begun.", "Es gibt noch keinen Snapshot, und kein Lauf hat begonnen.", "Il n’y a pas encore d’instantané, et aucune exécution n’a commencé.", "Todavía no hay ninguna instantánea y no ha empezado ninguna ejecución.";
+    ReasonNotCompleted: "No snapshot was completed for {}. MAX_AGE_H allows {}.", "Seit {} wurde kein Snapshot fertig. MAX_AGE_H erlaubt {}.", "Aucun instantané n’a été terminé depuis {}. MAX_AGE_H permet {}.", "Desde hace {} no se ha completado ninguna instantánea. MAX_AGE_H permite {}.";
+    ReasonUnread: "Not readable, the oldest since {}: {}. An older version is kept instead. MAX_AGE_H allows {}. The report of {} has the list.", "Nicht lesbar, am längsten seit {}: {}. Stattdessen ist eine ältere Fassung gesichert. MAX_AGE_H erlaubt {}. Die Liste steht im Bericht von {}.", "Illisible, au plus depuis {} : {}. Une version plus ancienne est gardée à la place. MAX_AGE_H permet {}. Le rapport de {} contient la liste.", "No se puede leer, lo más antiguo desde {}: {}. En su lugar se guarda una versión anterior. MAX_AGE_H permite {}. El informe de {} tiene la lista.";
+    ReasonFailedOnce: "The last run failed.", "Der letzte Lauf ist fehlgeschlagen.", "La dernière exécution a échoué.", "La última ejecución falló.";
+    ReasonFailed: "The last {} runs failed.", "Die letzten {} Läufe sind fehlgeschlagen.", "Les {} dernières exécutions ont échoué.", "Las últimas {} ejecuciones fallaron.";
+    ReasonKilled: "The last one was killed, or the machine went down.", "Der letzte wurde abgebrochen, oder der Rechner fiel aus.", "La dernière a été interrompue, ou la machine s’est arrêtée.", "La última fue interrumpida, o la máquina se apagó.";
+    ReasonWhy: "The message:", "Die Meldung:", "Le message :", "El mensaje:";
+    ReasonStuck: "{} is due for removal and cannot be removed:", "{} soll entfernt werden und lässt sich nicht entfernen:", "{} doit être supprimé et ne peut pas l’être :", "{} debe eliminarse y no se puede eliminar:";
+    ReasonNoDrill: "The restore drill of {} could not be done:", "Die Probe der Wiederherstellung vom {} war nicht möglich:", "L’essai de restauration du {} n’a pas pu être fait :", "El ensayo de restauración del {} no se pudo hacer:";
+    ReasonDrillFailed: "The restore drill of {} failed. Entries that did not come back as backed up: {} of {}. The first:", "Die Probe der Wiederherstellung vom {} ist fehlgeschlagen. Nicht wie gesichert zurückgekommen: {} aus {}. Der erste Eintrag:", "L’essai de restauration du {} a échoué. Éléments qui ne sont pas revenus tels que sauvegardés : {} de {}. Le premier :", "El ensayo de restauración del {} falló. Entradas que no volvieron como se guardaron: {} de {}. La primera:";
+    ReasonOtherSources: "The snapshots belong to other sources than those of this job:", "Die Snapshots gehören zu anderen Quellen als denen dieses Auftrags:", "Les instantanés appartiennent à d’autres sources que celles de cette tâche :", "Las instantáneas son de otros orígenes que los de esta tarea:";
+    ReasonMassChange: "Very many files changed or vanished, which may be unwanted:", "Sehr viele Dateien wurden geändert oder sind verschwunden, was ungewollt sein kann:", "De très nombreux fichiers ont changé ou disparu, ce qui n’est peut-être pas voulu :", "Muchísimos archivos cambiaron o desaparecieron, lo que puede no ser deseado:";
+    ReasonMassSince: "Since {}.", "Seit {}.", "Depuis {}.", "Desde {}.";
+    ReasonMassNoticed: "Noticed in {}.", "Bemerkt in {}.", "Remarqué dans {}.", "Detectado en {}.";
+    ReasonNothingRemoved: "No snapshot is removed.", "Es wird kein Snapshot entfernt.", "Aucun instantané n’est supprimé.", "No se elimina ninguna instantánea.";
+    ReasonHeld: "{} is held until it is released.", "{} bleibt festgehalten, bis es freigegeben wird.", "{} est conservé jusqu’à sa libération.", "{} queda retenida hasta que se libere.";
+    ReasonUnwanted: "If the change was not wanted:", "Wenn die Änderung nicht gewollt war:", "Si le changement n’était pas voulu :", "Si el cambio no era deseado:";
+    ReasonWanted: "If it was:", "Wenn sie gewollt war:", "S’il l’était :", "Si lo era:";
+    ReasonOldCopy: "Copy in {}: its newest snapshot is {} old. COPY_MAX_AGE_H allows {}.", "Kopie in {}: Ihr neuester Snapshot ist von vor {}. COPY_MAX_AGE_H erlaubt {}.", "Copie dans {} : son dernier instantané date d’il y a {}. COPY_MAX_AGE_H permet {}.", "Copia en {}: su última instantánea es de hace {}. COPY_MAX_AGE_H permite {}.";
+    ReasonNoCopy: "Copy in {}: there has been none for {}. COPY_MAX_AGE_H allows {}.", "Kopie in {}: Seit {} gibt es keine. COPY_MAX_AGE_H erlaubt {}.", "Copie dans {} : il n’y en a pas depuis {}. COPY_MAX_AGE_H permet {}.", "Copia en {}: no hay ninguna desde hace {}. COPY_MAX_AGE_H permite {}.";
+    ReasonOfCopy: "Copy in {}:", "Kopie in {}:", "Copie dans {} :", "Copia en {}:";
+    ReasonUnreadable: "The backups folder cannot be read:", "Der Ordner der Sicherungen kann nicht gelesen werden:", "Le dossier des sauvegardes ne peut pas être lu :", "La carpeta de copias de seguridad no se puede leer:";
+
+    // The further copies of the snapshots.
+    Copy: "Copy", "Kopie", "Copie", "Copia";
+    CopyWithoutSnapshot: "no snapshot yet", "noch kein Snapshot", "pas encore d’instantané", "aún ninguna instantánea";
+    CopyWhole: "complete", "vollständig", "complète", "completa";
+    CopyLate: "too old", "zu alt", "trop ancienne", "demasiado antigua";
+    CopyAbsent: "its disk is missing", "ihre Platte fehlt", "son disque est absent", "falta su disco";
+    CopyFailed: "Not complete:", "Nicht vollständig:", "Incomplète :", "Incompleta:";
 
     // The time line.
     Snapshot: "Snapshot", "Snapshot", "Instantané", "Instantánea";
@@ -108,6 +149,7 @@ texts! {
     DeletedMark: "deleted, last in {}", "gelöscht, zuletzt in {}", "supprimé, dernier dans {}", "borrado, por última vez en {}";
     ShowDeleted: "Show deleted entries", "Gelöschte Einträge zeigen", "Montrer les éléments supprimés", "Mostrar las entradas borradas";
     HideDeleted: "Hide deleted entries", "Gelöschte Einträge verbergen", "Masquer les éléments supprimés", "Ocultar las entradas borradas";
+    DeletedFrom: "Deleted entries are shown if a snapshot from {} on has them.", "Gelöschte Einträge sind gezeigt, wenn ein Snapshot ab {} sie hat.", "Les éléments supprimés sont affichés si un instantané à partir du {} les contient.", "Las entradas borradas se muestran si las tiene una instantánea a partir del {}.";
     EmptyFolder: "This folder is empty.", "Dieser Ordner ist leer.", "Ce dossier est vide.", "Esta carpeta está vacía.";
     At: "As of", "Stand vom", "État du", "Estado del";
     Show: "Show", "Zeigen", "Afficher", "Mostrar";
@@ -155,6 +197,13 @@ texts! {
     // Compare.
     Compare: "Compare", "Vergleichen", "Comparer", "Comparar";
     CompareTitle: "Compare two snapshots", "Zwei Snapshots vergleichen", "Comparer deux instantanés", "Comparar dos instantáneas";
+    SourceNow: "the source now", "die Quelle jetzt", "la source maintenant", "el origen ahora";
+    SourceUnknown: "It is not known where the source is: there are no settings for it, and no report of a run names it.", "Es ist nicht bekannt, wo die Quelle ist: Es gibt keine Einstellungen dafür, und kein Bericht eines Laufs nennt sie.", "On ne sait pas où est la source : il n’y a pas de réglages pour elle, et aucun rapport d’exécution ne la nomme.", "No se sabe dónde está el origen: no hay ajustes para él y ningún informe de una ejecución lo nombra.";
+    SourceOnHost: "The source is on {}. This page connects to no other machine.", "Die Quelle ist auf {}. Diese Seite verbindet sich mit keinem anderen Rechner.", "La source est sur {}. Cette page ne se connecte à aucune autre machine.", "El origen está en {}. Esta página no se conecta a ninguna otra máquina.";
+    SourceElsewhere: "The source is on another machine.", "Die Quelle ist auf einem anderen Rechner.", "La source est sur une autre machine.", "El origen está en otra máquina.";
+    SourceTooLarge: "The source is so large that this page gave up after a while.", "Die Quelle ist so groß, dass diese Seite nach einer Weile aufgegeben hat.", "La source est si grande que cette page a abandonné après un moment.", "El origen es tan grande que esta página se rindió después de un rato.";
+    SourceUnreadable: "The source cannot be read here:", "Die Quelle kann hier nicht gelesen werden:", "La source ne peut pas être lue ici :", "El origen no se puede leer aquí:";
+    SourceUnread: "Entries of the source that could not be read and are not compared: {}", "Einträge der Quelle, die nicht gelesen werden konnten und nicht verglichen sind: {}", "Éléments de la source qui n’ont pas pu être lus et ne sont pas comparés : {}", "Entradas del origen que no se pudieron leer y no se comparan: {}";
     First: "First", "Erster", "Premier", "Primera";
     Second: "Second", "Zweiter", "Second", "Segunda";
     NoDifference: "There are no differences.", "Es gibt keine Unterschiede.", "Il n’y a pas de différence.", "No hay diferencias.";
@@ -169,6 +218,7 @@ texts! {
     NothingFound: "No snapshot has an entry of this name. A part of a name is found with asterisks around it: *part*", "Kein Snapshot hat einen Eintrag dieses Namens. Ein Teil eines Namens wird mit Sternchen gefunden: *teil*", "Aucun instantané n’a d’élément de ce nom. Une partie d’un nom se trouve entre astérisques : *partie*", "Ninguna instantánea tiene una entrada con este nombre. Una parte del nombre se busca entre asteriscos: *parte*";
     FoundIn: "In {} of {} snapshots", "In {} von {} Snapshots", "Dans {} instantanés sur {}", "En {} de {} instantáneas";
     MoreFound: "{} more are not shown. Write a longer name.", "{} weitere sind nicht gezeigt. Schreiben Sie einen längeren Namen.", "{} autres ne sont pas affichés. Écrivez un nom plus long.", "No se muestran otros {}. Escriba un nombre más largo.";
+    ManyFound: "More than {} others are not shown. Write a longer name.", "Mehr als {} weitere sind nicht gezeigt. Schreiben Sie einen längeren Namen.", "Plus de {} autres ne sont pas affichés. Écrivez un nom plus long.", "No se muestran más de {} otros. Escriba un nombre más largo.";
     IgnoreCase: "Upper and lower case are the same", "Groß- und Kleinschreibung ist gleich", "Ignorer la casse", "Ignorar mayúsculas y minúsculas";
     AllJobs: "all", "alle", "toutes", "todas";
 

@@ -15,6 +15,7 @@ use crate::backup::walk::state::tally::Batched;
 use crate::entry::ListedEntry;
 use crate::entry::digest::Method;
 use crate::fs::dir::Dir;
+use crate::fs::extents::next_data;
 use crate::fs::metadata::stat;
 use crate::fs::metadata::xattrs;
 use crate::fs::mount::point::is_same_mount;
@@ -193,7 +194,7 @@ fn copy_content(
     let size = stat::meta(from).map_err(|_| CopyError::Read)?.size;
     let (mut at, mut stored) = (0, 0);
     while at < size {
-        let (data, end) = content::next_data(from, at, size).map_err(|_| CopyError::Read)?;
+        let (data, end) = next_data(from, at, size).map_err(|_| CopyError::Read)?;
         if data >= size {
             break;
         }

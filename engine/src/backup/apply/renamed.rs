@@ -1,5 +1,6 @@
 //! Stores files that the base has under another path.
 
+use std::ffi::CStr;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -36,7 +37,7 @@ impl<S: Source> SnapshotWriter<S> {
         folder.changes.alter();
         let verdict = verdict_of(entry, &origin.held, &self.walk.set.rules);
         let stored = match verdict {
-            Verdict::Same if self.may_link_to(origin, &dir) => {
+            Verdict::Same if self.may_link_to(origin, &dir, (handles, entry.name)) => {
                 let (held, record) = (Some(&origin.held), origin.record.as_ref());
                 let from = LinkedFrom { dir: from.0, name: from.1, held, record };
                 self.link_to(folder, handles, entry, &from, done)?
@@ -104,23 +105,36 @@ impl<S: Source> SnapshotWriter<S> {
 
     /// Whether the snapshot has no other name of the origin's inode. In the source they are two files, and `restore` would
     /// make them one. A link changes the time of the last change of an inode (link(2)).
-    fn may_link_to(&self, origin: &Origin, dir: &Dir) -> bool {
+    fn may_link_to(
+        &self,
+        origin: &Origin,
+        dir: &Dir,
+        (handles, name): (&FolderHandles<S::Folder>, &CStr),
+    ) -> bool {
         // A copy of a file that is gone fails, and then the run reads the source.
         let Ok(meta) = dir.stat(&origin.name) else { return false };
         let Some(id) = meta.id.filter(|id| Some(*id) == origin.held.meta.id) else { return false };
         let is_unlinked = self.links_since.is_some_and(|since| meta.ctime < since);
         self.has_renamed.store(true, Ordering::Relaxed);
         lock(&self.renamed_from).insert(id.ino)
-            && (is_unlinked || self.are_all_complete(origin, id, meta.links))
+            && (is_unlinked || self.are_all_known(origin, id, meta.links, (handles, name)))
     }
 
-    /// Whether all `names` of the inode `id` are that of the origin in complete snapshots. The time of its last change moves also
-    /// when a snapshot is removed to make room.
-    fn are_all_complete(&self, origin: &Origin, id: FileId, names: u64) -> bool {
+    /// Whether all `names` of the inode `id` are that of the origin in complete snapshots, and `own`, which an earlier attempt may have
+    /// linked. The time of its last change moves also when a snapshot is removed to make room.
+    fn are_all_known(
+        &self,
+        origin: &Origin,
+        id: FileId,
+        names: u64,
+        (handles, own): (&FolderHandles<S::Folder>, &CStr),
+    ) -> bool {
         let is_there = |top: &&Dir| {
             let found = open_if_here(top, &origin.place).and_then(|dir| dir.stat(&origin.name));
             found.is_ok_and(|found| found.id == Some(id))
         };
-        self.complete.iter().filter(is_there).count() as u64 == names
+        let here = handles.here.as_ref().and_then(|here| here.stat(own).ok());
+        let is_own = here.is_some_and(|here| here.id == Some(id));
+        self.complete.iter().filter(is_there).count() as u64 + u64::from(is_own) == names
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -28,6 +29,9 @@ use crate::repository::{folder_name, manifest};
 use crate::snapshot::name::SnapshotName;
 use crate::source::Source;
 use crate::threads::lock::lock;
+
+/// The longest step of the clock from which the kernel takes the times of inodes (`CONFIG_HZ=100`).
+const CLOCK_STEP: Duration = Duration::from_millis(10);
 
 /// The most complete snapshots among which a walk looks for the names of an inode.
 const LOOKED_AT: usize = 32;
@@ -156,6 +160,8 @@ pub(crate) fn new_writer<S: Source>(
     let mut writer =
         SnapshotWriter::new(&walk, source, metadata_writer, kept, manifest, each, links_since);
     if takes_up && checkpoints.stamps() {
+        // An early removal has just changed inodes. Without a pause this walk could take these changes for its own.
+        std::thread::sleep(CLOCK_STEP);
         writer.walk_links_since = checkpoints.clock().ok();
         writer.complete = complete_snapshots(attempt);
     }

@@ -1,7 +1,6 @@
 //! Reads a snapshot that is copied: its entries under their own names and with all their metadata, beside the snapshot before it.
 
 pub(crate) mod content;
-pub(crate) mod hard_links;
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
@@ -10,13 +9,13 @@ use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use crate::copy::read::hard_links::HardLinks;
 use crate::entry::overlay::SidecarRecords;
 use crate::entry::stored::StoredEntry;
 use crate::entry::tree_path::TreePath;
 use crate::entry::{Entry, Kind, Time};
 use crate::error::LookError;
 use crate::fs::dir::Dir;
+use crate::fs::hard_links::HardLinks;
 use crate::fs::lookup::{find, held};
 use crate::fs::metadata::xattrs::XattrSelection;
 use crate::fs::metadata::{entry_of, fake_super, xattrs};

@@ -15,13 +15,14 @@ use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
 use crate::entry::{Kind, Meta};
 use crate::fs::dir::names::FolderNames;
+use crate::fs::file_system::lists_acls;
 use crate::fs::file_system::space::Space;
 use crate::fs::metadata::stat::{OpenFile, bits, meta_of, owner};
 use crate::fs::mount::point::{MountPoint, is_same_mount};
@@ -38,6 +39,8 @@ pub struct Dir {
     handle: File,
     /// The stored names of a snapshot's folder. `None` for any other folder, and when the snapshot has no stored names.
     names: Option<Arc<FolderNames>>,
+    /// Whether its file system lists ACLs, once that was asked.
+    lists_acls: OnceLock<bool>,
 }
 
 /// An entry of a listing.
@@ -418,13 +421,19 @@ impl Dir {
     /// # Errors
     /// `EMFILE` if too many are open.
     pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { handle: self.handle.try_clone()?, names: self.names.clone() })
+        let (handle, names) = (self.handle.try_clone()?, self.names.clone());
+        Ok(Self { handle, names, lists_acls: self.lists_acls.clone() })
+    }
+
+    /// Whether ACLs are among the attributes that the file system lists for entries of this folder.
+    pub(crate) fn lists_acls(&self) -> bool {
+        *self.lists_acls.get_or_init(|| lists_acls(&self.handle))
     }
 
     /// The subfolder `name`, which is open as `opened`.
     fn subfolder(&self, name: &CStr, opened: OwnedFd) -> Self {
         let names = self.names.as_ref().map(|names| names.child(name));
-        Self { handle: opened.into(), names }
+        Self { handle: opened.into(), names, lists_acls: OnceLock::new() }
     }
 
     /// The name on the disk of the entry `name`, to look it up.
@@ -442,7 +451,7 @@ impl Dir {
 
 impl From<OwnedFd> for Dir {
     fn from(fd: OwnedFd) -> Self {
-        Self { handle: fd.into(), names: None }
+        Self { handle: fd.into(), names: None, lists_acls: OnceLock::new() }
     }
 }
 

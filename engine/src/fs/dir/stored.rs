@@ -51,7 +51,7 @@ impl Dir {
         let Some(names) = self.names.as_ref().filter(|names| names.has_strays()) else {
             return Ok(None);
         };
-        let plain = Self { handle: self.handle.try_clone()?, names: None };
+        let plain = Self { names: None, ..self.try_clone()? };
         let mut strays = Vec::new();
         plain.names(|entry| {
             if is_reserved(entry.name) {

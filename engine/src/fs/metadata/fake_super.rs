@@ -70,6 +70,17 @@ pub(crate) fn keep(fd: impl AsFd, meta: &Meta) -> io::Result<bool> {
     }
 }
 
+/// Gives an open file or folder the `value` that another one has, if it can have the attribute.
+///
+/// # Errors
+/// The destination is full or fails.
+pub(crate) fn give(fd: impl AsFd, value: &[u8]) -> io::Result<()> {
+    match xattrs::set(&fd, OsStr::new(STAT), value) {
+        Err(error) if !xattrs::may_be_refused(&error, fd) => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Removes the attribute from an entry that has its real owner and mode.
 pub(crate) fn forget(fd: impl AsFd) {
     // Usually there is none.

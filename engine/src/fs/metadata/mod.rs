@@ -31,7 +31,7 @@ pub(crate) struct MetadataWriter {
 }
 
 /// setuid and setgid.
-const SET_ID: u32 = 0o6000;
+pub(crate) const SET_ID: u32 = 0o6000;
 
 impl MetadataWriter {
     pub(crate) fn new(keep: Preserve, abilities: Abilities) -> Self {

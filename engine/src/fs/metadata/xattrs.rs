@@ -75,7 +75,7 @@ pub fn read(dir: &Dir, name: &CStr, asked: XattrSelection) -> io::Result<Xattrs>
     if !asked.any() {
         return Ok(Xattrs::new());
     }
-    if asked.acls && !lists_acls(dir) {
+    if asked.acls && !dir.lists_acls() {
         return read_node(&dir.node(name)?, asked);
     }
     if listed_at::has_none(dir.as_fd(), &dir.on_disk(name)?, |name| asked.takes(name)) {
@@ -118,6 +118,17 @@ pub fn read_node(node: &Node, asked: XattrSelection) -> io::Result<Xattrs> {
 /// As for [`read`].
 pub(crate) fn value(dir: &Dir, name: &CStr, key: &OsStr) -> io::Result<Option<Vec<u8>>> {
     xattr::get_deref(crate::fs::dir::node::by_proc(dir.node(name)?.as_fd())?, key)
+}
+
+/// The attribute `key` of a folder itself; `None` also where the file system has none.
+///
+/// # Errors
+/// As for [`read`].
+pub(crate) fn own_value(dir: &Dir, key: &OsStr) -> io::Result<Option<Vec<u8>>> {
+    match xattr::get_deref(crate::fs::dir::node::by_proc(dir.as_fd())?, key) {
+        Err(error) if unsupported(&error) => Ok(None),
+        value => value,
+    }
 }
 
 /// Reads the requested ones of the attributes `names`, sorted. With `unlisted`, it also asks for ACLs that are not among them.

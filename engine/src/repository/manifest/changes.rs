@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use crate::entry::digest::Method;
-use crate::repository::manifest::record::{NameDigest, RecordedHash, name_digest};
+use crate::entry::digest::{NameDigest, name_digest};
+use crate::repository::manifest::record::RecordedHash;
 use crate::threads::lock::lock;
 
 /// The maximum number of hashes in memory per folder. The hashes of further files are read from their

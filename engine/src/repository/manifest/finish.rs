@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use crate::entry::c_name;
+use crate::entry::digest::{NameDigest, name_digest};
 use crate::fs::dir::Dir;
 use crate::repository::manifest::INDEX;
 use crate::repository::manifest::index::{PathDigest, digest_of, write_index};
-use crate::repository::manifest::record::{ManifestRecord, NameDigest, name_digest};
+use crate::repository::manifest::record::ManifestRecord;
 use crate::repository::manifest::write::{NEW, State, Writer, Written};
 use crate::threads::lock::lock;
 

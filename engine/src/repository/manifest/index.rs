@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use crate::entry::digest::first;
 use crate::entry::tree_path::TreePath;
-use crate::repository::manifest::record::{MetaDigest, RecordedFields, first};
+use crate::repository::manifest::record::{MetaDigest, RecordedFields};
 
 /// The first bytes of an index: file type and format version.
 const MAGIC: &[u8; 8] = b"bm-man\x00\x01";

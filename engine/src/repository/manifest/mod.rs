@@ -7,6 +7,7 @@
 pub(crate) mod changes;
 mod finish;
 pub(crate) mod index;
+pub(crate) mod lacking;
 pub(crate) mod of_snapshot;
 pub(crate) mod read;
 pub(crate) mod recent;

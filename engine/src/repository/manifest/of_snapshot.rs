@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::entry::digest::{NameDigest, name_digest};
 use crate::entry::tree_path::TreePath;
 use crate::entry::{Kind, c_name};
 use crate::fs::dir::Dir;
@@ -18,7 +19,7 @@ use crate::repository::backups_folder::{Repository, folder_name};
 use crate::repository::manifest;
 use crate::repository::manifest::changes::FolderChanges;
 use crate::repository::manifest::read::ManifestReader;
-use crate::repository::manifest::record::{NameDigest, RecordedHash, name_digest};
+use crate::repository::manifest::record::RecordedHash;
 use crate::repository::manifest::write::{Finished, Writer};
 use crate::repository::store::Store;
 use crate::snapshot::name::SnapshotName;

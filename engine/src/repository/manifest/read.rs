@@ -8,13 +8,12 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Arc, OnceLock};
 
 use crate::entry::c_name;
+use crate::entry::digest::{NameDigest, first};
 use crate::entry::tree_path::TreePath;
 use crate::fs::dir::Dir;
 use crate::repository::manifest::INDEX;
 use crate::repository::manifest::index::{Index, IndexEntry, PathDigest, digest_of};
-use crate::repository::manifest::record::{
-    LENGTH, ManifestRecord, MetaDigest, NameDigest, RecordedFields, first,
-};
+use crate::repository::manifest::record::{LENGTH, ManifestRecord, MetaDigest, RecordedFields};
 
 /// Bytes per read call.
 const CHUNK: usize = 16 * 1024 * LENGTH;

@@ -5,8 +5,9 @@ use std::ffi::CStr;
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use crate::entry::digest::name_digest;
 use crate::repository::manifest::read::{FolderRecords, ManifestReader};
-use crate::repository::manifest::record::{RecordedHash, name_digest};
+use crate::repository::manifest::record::RecordedHash;
 use crate::threads::lock::lock;
 
 /// The maximum number of cached records, except for those of the last `FOLDERS` folders.

@@ -1,27 +1,23 @@
 //! The record of one entry of a folder in a manifest, and the digests in it. Pure.
 
-use std::ffi::CStr;
-
-use crate::entry::digest::Method;
+use crate::entry::digest::{Method, NameDigest, first};
 use crate::entry::{Kind, Meta, Time};
 use crate::fs::file_system::capabilities::Abilities;
 
 /// Bytes per record.
 pub(crate) const LENGTH: usize = 38;
-const NAME: usize = 8;
+const NAME: usize = size_of::<NameDigest>();
 const META: usize = 6;
 const CONTENT: usize = 24;
 /// This bit in the last byte of a content digest is set for [`Method::Runs`], and clear otherwise.
 const RUNS: u8 = 1;
 
-/// The first bytes of the BLAKE3 of a name.
-pub(crate) type NameDigest = [u8; NAME];
 /// The first bytes of the BLAKE3 of the metadata from `stat(2)`; all zero where nothing is recorded.
 pub(crate) type MetaDigest = [u8; META];
 
 /// The first bytes of the BLAKE3 of a file's content; all zero where it is unknown, and for entries that are
 /// not files.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) struct RecordedHash(pub(crate) [u8; CONTENT]);
 
 impl RecordedHash {
@@ -167,21 +163,10 @@ fn kind(kind: Kind) -> u8 {
     }
 }
 
-/// The digest of an entry's name.
-pub(crate) fn name_digest(name: &CStr) -> NameDigest {
-    first(&blake3::hash(name.to_bytes()))
-}
-
-/// The first bytes of a hash.
-pub(crate) fn first<const N: usize>(hash: &blake3::Hash) -> [u8; N] {
-    let mut bytes = [0; N];
-    bytes.copy_from_slice(&hash.as_bytes()[..N]);
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entry::digest::name_digest;
 
     fn meta(kind: Kind) -> Meta {
         let time = Time { secs: -5, nanos: 7 };

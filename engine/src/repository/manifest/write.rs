@@ -7,6 +7,7 @@ use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
+use crate::entry::digest::{NameDigest, first, name_digest};
 use crate::entry::tree_path::TreePath;
 use crate::entry::{Kind, Meta, c_name};
 use crate::fs::dir::Dir;
@@ -14,10 +15,10 @@ use crate::fs::metadata::xattrs;
 use crate::fs::small_file::give;
 use crate::repository::manifest::changes::{ContentOrigin, FolderChanges};
 use crate::repository::manifest::index::{IndexEntry, PathDigest, path_digest};
+use crate::repository::manifest::lacking::Lacking;
 use crate::repository::manifest::read::{ManifestReader, records};
 use crate::repository::manifest::record::{
-    LENGTH, ManifestRecord, MetaDigest, NameDigest, RecordedFields, RecordedHash, first,
-    name_digest,
+    LENGTH, ManifestRecord, MetaDigest, RecordedFields, RecordedHash,
 };
 use crate::repository::manifest::remove;
 use crate::threads::lock::lock;
@@ -39,6 +40,7 @@ pub(crate) struct Writer {
     pub(super) known: bool,
     /// Hashes of files that have none in the base and none in an attribute, by inode number.
     hashes: Arc<HashMap<u64, RecordedHash>>,
+    lacking: Lacking,
     pub(super) state: Mutex<State>,
     pub(super) failed: Mutex<Option<io::Error>>,
 }
@@ -93,6 +95,7 @@ impl Writer {
             coverage,
             known,
             hashes: Arc::default(),
+            lacking: Lacking::default(),
             state: Mutex::default(),
             failed: Mutex::new(failed),
         }
@@ -137,6 +140,20 @@ impl Writer {
             return lock(&self.state).entries.push(IndexEntry { own, ..base });
         }
         self.result(self.build(folder, path, own, base));
+    }
+
+    /// Records a file of the folder `place` that the snapshot lacks: a check finds that it is gone. The folder must not be
+    /// recorded yet, and be altered.
+    pub(crate) fn lack(
+        &self,
+        place: &Arc<TreePath>,
+        name: &CStr,
+        meta: &Meta,
+        content: RecordedHash,
+    ) {
+        let meta = self.coverage.digest(meta, None, true);
+        let record = ManifestRecord { name: name_digest(name), meta, content };
+        self.lacking.add(path_digest(place), record);
     }
 
     /// Updates the recorded metadata of a folder that got its final mode after it was recorded.
@@ -267,6 +284,7 @@ impl Writer {
             }
             ControlFlow::Continue(())
         })?;
+        self.lacking.complete(path, &mut records, held);
         result.map(|()| records)
     }
 

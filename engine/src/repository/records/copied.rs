@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fs::small_file::write_whole;
 use crate::repository::backups_folder::Repository;
+use crate::repository::records::holds::Hold;
 use crate::repository::records::note;
 use crate::repository::store::Store;
 use crate::snapshot::name::{SnapshotName, SnapshotState};
@@ -24,13 +25,22 @@ pub(crate) struct CopyMark {
     pub(crate) from: String,
     /// RFC 3339, UTC: when its copy began.
     pub(crate) began: String,
+    /// The hold of the original when the last copy looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hold: Option<Hold>,
 }
 
 impl CopyMark {
     /// The mark of a copy from `from` that begins at `began`.
     #[must_use]
     pub(crate) fn new(from: String, began: String) -> Self {
-        Self { version: VERSION, from, began }
+        Self { version: VERSION, from, began, hold: None }
+    }
+
+    /// The mark with the hold of the original.
+    #[must_use]
+    pub(crate) fn with_hold(self, hold: Option<Hold>) -> Self {
+        Self { hold, ..self }
     }
 }
 
@@ -46,6 +56,12 @@ pub(crate) fn store(
     let dir = repository.make_store(Store::Copied)?;
     let name = snapshot.with_state(SnapshotState::Complete).to_string();
     write_whole(&dir, &name, &serde_json::to_vec(mark)?)
+}
+
+/// The mark of `snapshot`; `None` if it has none, or one that cannot be read.
+pub(crate) fn load(repository: &Repository, snapshot: &SnapshotName) -> Option<CopyMark> {
+    let stored = note(repository, Store::Copied, snapshot).ok().flatten()?;
+    serde_json::from_slice(&stored).ok()
 }
 
 /// Whether `snapshot` is a copy, or the unfinished part of one. A mark that may exist counts.

@@ -126,7 +126,11 @@ pub(crate) fn store(
     write_whole(&repository.make_store(Store::Holds)?, &snapshot.to_string(), &content)
 }
 
-fn remove(repository: &Repository, snapshot: &SnapshotName) -> io::Result<bool> {
+/// Removes the hold of a snapshot. Returns whether there was one.
+///
+/// # Errors
+/// Any I/O error.
+pub(crate) fn remove(repository: &Repository, snapshot: &SnapshotName) -> io::Result<bool> {
     if repository.own_is_hidden() {
         return Err(io::ErrorKind::PermissionDenied.into());
     }

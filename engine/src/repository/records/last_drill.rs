@@ -2,12 +2,14 @@
 
 use std::io;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::entry::human::rfc3339;
 use crate::fs::small_file::write_whole;
 use crate::repository::backups_folder::Repository;
 use crate::repository::store::{Store, file_of};
-use crate::snapshot::name::Prefix;
+use crate::snapshot::name::{Prefix, SnapshotName};
 
 /// The format number of these files.
 const VERSION: u32 = 1;
@@ -38,6 +40,13 @@ pub struct LastDrill {
 }
 
 impl LastDrill {
+    /// A drill of `snapshot` that could not be done, which ended at `now`.
+    #[must_use]
+    pub fn not_done(snapshot: &SnapshotName, now: DateTime<Utc>, reason: String) -> Self {
+        let (finished, snapshot) = (rfc3339(now), snapshot.to_string());
+        Self { finished, snapshot, reason: Some(reason), ..Self::default() }
+    }
+
     /// Whether everything in the sample came back as it was backed up.
     #[must_use]
     pub fn is_passed(&self) -> bool {

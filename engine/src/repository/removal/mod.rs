@@ -22,6 +22,7 @@ use crate::monitor::Phase;
 use crate::monitor::context::Context;
 use crate::monitor::event::{Event, Stuck};
 use crate::repository::backups_folder::{Repository, folder_name};
+use crate::repository::healing::clear_left;
 use crate::repository::lock::read_lock::claim;
 use crate::repository::records::report_file::report_file;
 use crate::repository::store::Store;
@@ -128,7 +129,7 @@ pub(crate) fn remove_retired(
     Ok(stuck)
 }
 
-/// Finishes removals that earlier runs began. Returns the snapshots that could not be removed.
+/// Finishes removals that earlier runs began, and removes what a killed healing left. Returns the snapshots that could not be removed.
 ///
 /// # Errors
 /// As [`remove_retired`].
@@ -137,6 +138,9 @@ pub(crate) fn remove_leftovers(
     history: &History,
     context: &Context,
 ) -> Result<Vec<Stuck>, RunError> {
+    if let Some(healing) = repository.store(Store::Healing) {
+        clear_left(&healing, Some((context.now)()));
+    }
     if history.deleting.is_empty() {
         return Ok(Vec::new());
     }

@@ -1,10 +1,12 @@
 //! Finds an entry of the other side that is what was backed up, and proves entries of the side that is healed.
 
+use std::ffi::OsStr;
 use std::io;
 
 use crate::entry::{Kind, Meta};
 use crate::fs::metadata::fake_super::STAT;
-use crate::fs::metadata::{stat, xattrs};
+use crate::fs::metadata::{SET_ID, stat, xattrs};
+use crate::repository::records::damage;
 use crate::verify::heal::Heal;
 use crate::verify::heal::make::{Made, Offer, check};
 use crate::verify::heal::side::{ALL, NameIn, OpenSnapshot, Recorded};
@@ -36,13 +38,13 @@ impl Heal<'_> {
     }
 
     /// The entry of the other side under `name`, with metadata that is what was `recorded`.
-    fn offer(&mut self, name: &NameIn, recorded: &Recorded) -> Result<Offer, String> {
+    pub(super) fn offer(&mut self, name: &NameIn, recorded: &Recorded) -> Result<Offer, String> {
         let unread = |error: io::Error| format!("the other folder cannot be read: {error}");
         let (snapshot, path) = name;
         let theirs = self.other.snapshot(snapshot).map_err(unread)?;
         let theirs = theirs.ok_or("the other folder has no snapshot of this name")?;
         let found = theirs.entry(path).map_err(unread)?;
-        let (dir, file_name, mut stored) = found.ok_or("the other folder lacks it too")?;
+        let (dir, file_name, mut stored) = found.ok_or_else(|| self.lacked_there(name))?;
         if stored.meta.kind == Kind::Folder {
             return Err("the other folder has a folder under this name".to_owned());
         }
@@ -55,9 +57,13 @@ impl Heal<'_> {
         }
         let ours = self.our(snapshot)?.entry(path).ok().flatten();
         let mut fake_super = None;
-        if is_file && let Some((dir, file_name, _)) = &ours {
-            let value = xattrs::value(dir, file_name, std::ffi::OsStr::new(STAT));
-            fake_super = value.ok().flatten();
+        if is_file {
+            // What is missing here has its owner there.
+            let (dir, name) = match &ours {
+                Some((dir, name, _)) => (dir, name),
+                None => (&dir, &file_name),
+            };
+            fake_super = xattrs::value(dir, name, OsStr::new(STAT)).ok().flatten();
         }
         // The damaged inode itself may still have the right metadata, with values that the other side cannot hold.
         if let Some((our_dir, our_name, our_stored)) = ours
@@ -74,16 +80,28 @@ impl Heal<'_> {
                 return Ok(Offer { dir, name: file_name, stored, fake_super });
             }
         }
-        match self.is_metadata_trusted(
+        if !self.is_metadata_trusted(
             &theirs,
             name,
             recorded,
             &stored.meta,
             stored.target.as_deref(),
         ) {
-            true => Ok(Offer { dir, name: file_name, stored, fake_super }),
-            false => Err(OTHER_METADATA.to_owned()),
+            // A user who could not set the owner stored no setuid bit either. What is beside the snapshot has both.
+            let stored_by_user = Meta { mode: stored.meta.mode & !SET_ID, ..stored.meta.clone() };
+            if recorded.meta.is_none() || !recorded.is_meta(&stored_by_user, None) {
+                return Err(OTHER_METADATA.to_owned());
+            }
+            stored.meta = stored_by_user;
         }
+        Ok(Offer { dir, name: file_name, stored, fake_super })
+    }
+
+    /// Why the other side does not have the name.
+    fn lacked_there(&self, (snapshot, path): &NameIn) -> String {
+        let marks = damage::load(self.other.repository, snapshot);
+        let why = marks.get(path).and_then(|what| what.strip_prefix(damage::LACKED));
+        format!("the other folder lacks it too{}", why.unwrap_or_default())
     }
 
     /// Whether the metadata of the other side's entry is what was recorded. Without a manifest on this side it has to be

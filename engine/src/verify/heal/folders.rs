@@ -8,13 +8,14 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::entry::Kind;
+use crate::entry::digest::name_digest;
 use crate::entry::tree_path::{TreePath, place_of};
-use crate::fs::dir::Dir;
-use crate::repository::manifest::record::{ManifestRecord, folder_digest, name_digest};
+use crate::repository::manifest::record::{ManifestRecord, RecordedHash, folder_digest};
+use crate::repository::records::damage;
 use crate::snapshot::name::SnapshotName;
 use crate::verify::compared::Compared;
-use crate::verify::heal::make::{Made, temporary};
-use crate::verify::heal::side::{NameIn, OpenSnapshot, Recorded};
+use crate::verify::heal::make::Made;
+use crate::verify::heal::side::{NameIn, OpenSnapshot, Recorded, digests};
 use crate::verify::heal::{Heal, Healing};
 use crate::verify::inode_names::by_number;
 use crate::verify::outcome::{Damage, Flaw};
@@ -25,6 +26,7 @@ impl Heal<'_> {
     /// Heals what the flaws of snapshots show.
     pub(super) fn flaws(&mut self, flaws: &[(SnapshotName, Flaw)]) {
         let mut folders: BTreeSet<(String, Vec<u8>)> = BTreeSet::new();
+        self.look_for_links(flaws);
         for (snapshot, flaw) in flaws.iter().filter(|(_, flaw)| flaw.is_damage()) {
             let name = |path: &[u8]| (snapshot.clone(), path.to_vec());
             match flaw {
@@ -81,27 +83,32 @@ impl Heal<'_> {
 
     /// Brings what a folder lacks, with everything below, and its metadata.
     fn folder(&mut self, snapshot: &SnapshotName, top: &Arc<TreePath>) {
-        let mut below = vec![Arc::clone(top)];
+        let mut below = vec![(Arc::clone(top), false)];
         // Folders that were made get their metadata after their content, from the deepest on.
-        let mut made = Vec::new();
-        while let Some(place) = below.pop() {
+        let mut filled = Vec::new();
+        while let Some((place, is_new)) = below.pop() {
             if self.context.stop.asked() {
                 return;
             }
             match self.names(snapshot, &place) {
-                Ok(folders) => below.extend(folders),
+                Ok(folders) => below.extend(folders.into_iter().map(|folder| (folder, true))),
                 Err(why) => self.left(vec![(snapshot.clone(), place.inside())], &why),
             }
-            made.push(place);
+            filled.push((place, is_new));
         }
-        for place in made.into_iter().rev() {
+        for (place, is_new) in filled.into_iter().rev() {
             let name = (snapshot.clone(), place.inside());
             if self.maker.is_none() {
                 continue;
             }
             let settled = self
                 .open(snapshot, &place)
-                .and_then(|opened| self.settle(snapshot, &place, &opened))
+                .and_then(|mut opened| {
+                    if is_new {
+                        opened.before = self.folder_there(snapshot, &place)?.1.meta;
+                    }
+                    self.settle(snapshot, &place, &opened)
+                })
                 .and_then(|()| self.check(snapshot, &place));
             match settled {
                 Ok(()) => self.report(name, Healing::Healed),
@@ -163,20 +170,32 @@ impl Heal<'_> {
     ) -> Result<Option<Arc<TreePath>>, String> {
         let path = place.inside_of(name);
         if record.meta == folder_digest() {
-            if self.maker.is_some() {
-                let opened = self.open(snapshot, place)?;
-                opened.dir.make_folder(name, 0o700).map_err(|error| {
-                    format!("the folder {} cannot be made: {error}", name.to_string_lossy())
-                })?;
-            }
+            self.put_folder(snapshot, place, name)?;
             return Ok(Some(place.child(name, None)));
         }
         let Some(fields) = ours.manifest.as_ref().map(|manifest| manifest.coverage()) else {
             return Ok(None);
         };
-        let recorded = Recorded { meta: Some((fields, record.meta)), content: record.content };
-        self.bring(&(snapshot.clone(), path), &recorded, false);
+        let name = (snapshot.clone(), path);
+        let content = match record.content.is_known() {
+            true => record.content,
+            false => self.lacked_content(&name),
+        };
+        let recorded = Recorded { meta: Some((fields, record.meta)), content };
+        self.bring(&name, &recorded, false);
         Ok(None)
+    }
+
+    /// What the other side records of the content of a file that this copy lacks. The marks of damage there were enough not to
+    /// copy it, so no hash came with it.
+    fn lacked_content(&mut self, (snapshot, path): &NameIn) -> RecordedHash {
+        let marks = damage::load(self.ours.repository, snapshot);
+        if marks.get(path).is_none_or(|what| !what.starts_with(damage::LACKED)) {
+            return RecordedHash::default();
+        }
+        let theirs = self.other.snapshot(snapshot).ok().flatten();
+        let recorded = theirs.and_then(|theirs| theirs.recorded(path).ok().flatten());
+        recorded.map(|recorded| recorded.content).unwrap_or_default()
     }
 
     /// Gives `name` an inode that is what was recorded: one of another name or snapshot on this side, if the other side
@@ -247,6 +266,9 @@ impl Heal<'_> {
         if let Some(names) = self.names_there.get(&number) {
             return names.clone();
         }
+        if let Some(links) = self.links_there.get(snapshot) {
+            return links.get(&number).cloned().unwrap_or_default();
+        }
         if self.twins.contains_key(&number) {
             return Vec::new();
         }
@@ -260,8 +282,8 @@ impl Heal<'_> {
     fn linked(&mut self, (snapshot, path): &NameIn) -> Option<Made> {
         let ours = self.our(snapshot).ok()?;
         let (dir, file_name, _) = ours.entry(path).ok()??;
-        let store = &self.maker.as_ref()?.store;
-        let name = temporary().ok()?;
+        let maker = self.maker.as_ref()?;
+        let (store, name) = (&maker.store, maker.temporary().ok()?);
         store.link(&name, &dir, &file_name).ok()?;
         let id = store.stat(&name).ok().and_then(|meta| meta.id);
         let is_same = id.is_some() && dir.stat(&file_name).is_ok_and(|meta| meta.id == id);
@@ -296,13 +318,4 @@ impl Heal<'_> {
             None => Err("the manifest does not have this folder".to_owned()),
         }
     }
-}
-
-fn digests(dir: &Dir) -> io::Result<HashSet<[u8; 8]>> {
-    let mut names = HashSet::new();
-    dir.names(|entry| {
-        names.insert(name_digest(entry.name));
-        ControlFlow::Continue(())
-    })?;
-    Ok(names)
 }

@@ -34,6 +34,9 @@ impl Heal<'_> {
             groups.extend(self.alike(damage.names));
         }
         self.look_for_twins(&groups);
+        for Alike { recorded, names } in &groups {
+            names.first().into_iter().for_each(|name| self.note_lacking(name, recorded));
+        }
         for Alike { recorded, names } in groups {
             if self.context.stop.asked() {
                 return;
@@ -110,6 +113,9 @@ impl Heal<'_> {
                 self.report(name, result);
             }
             return;
+        }
+        if let Some(why) = self.needed(&first, recorded) {
+            return self.left(complete, &why);
         }
         let sources = complete.clone();
         let mut rest: Vec<NameIn> = complete;

@@ -1,7 +1,7 @@
 //! Makes a new inode in `.backup_manager/healing/` from an entry of the other side: content, metadata and hash, durable
 //! and proved, before any name of a snapshot gets it.
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString};
 use std::io;
 
 use crate::entry::preserve::Preserve;
@@ -9,14 +9,15 @@ use crate::entry::stored::StoredEntry;
 use crate::entry::{Entry, FileId, Kind, ListedEntry, Meta};
 use crate::fs::dir::Dir;
 use crate::fs::file_system::capabilities::probe;
-use crate::fs::metadata::fake_super::STAT;
 use crate::fs::metadata::xattrs;
-use crate::fs::metadata::{MetadataWriter, entry_of, stat};
+use crate::fs::metadata::{MetadataWriter, entry_of, fake_super, stat};
 use crate::fs::temporary::unfinished_name;
 use crate::monitor::context::Context;
 use crate::repository::Repository;
 use crate::repository::content::{Content, Proof, copy};
+use crate::repository::healing::clear_left;
 use crate::repository::store::Store;
+use crate::snapshot::name::Prefix;
 use crate::verify::heal::side::Recorded;
 use crate::verify::read::{Finding, hash, judge};
 
@@ -24,8 +25,10 @@ use crate::verify::read::{Finding, hash, judge};
 pub(crate) struct Maker {
     /// `.backup_manager/healing/`.
     pub(crate) store: Dir,
+    /// What the names of new inodes begin with.
+    mark: String,
     /// Sets all metadata.
-    whole: MetadataWriter,
+    pub(crate) whole: MetadataWriter,
     /// Sets metadata without attributes and ACLs, of folders.
     pub(crate) plain: MetadataWriter,
 }
@@ -41,36 +44,42 @@ pub(crate) struct Offer {
     pub(crate) dir: Dir,
     pub(crate) name: CString,
     pub(crate) stored: StoredEntry,
-    /// The attribute of rsync's `--fake-super`, as it is on the side that is healed.
+    /// The attribute of rsync's `--fake-super`, as it is on the side that is healed, or else on the other.
     pub(crate) fake_super: Option<Vec<u8>>,
-}
-
-/// A name for a file that is removed when it is left: by the next healing, or by a run a day later.
-pub(crate) fn temporary() -> io::Result<CString> {
-    unfinished_name("heal")
 }
 
 impl Maker {
     /// Opens or makes the folder for new inodes, and removes what a killed healing left there. The caller has the lock of
-    /// the job.
-    pub(crate) fn open(repository: &Repository) -> io::Result<Self> {
+    /// the job with this `prefix`. Another job may be healed meanwhile.
+    pub(crate) fn open(repository: &Repository, prefix: &Prefix) -> io::Result<Self> {
         let store = repository.make_store(Store::Healing)?;
+        clear_left(&store, None);
+        let mut digest = blake3::hash(prefix.as_str().as_bytes()).to_hex();
+        digest.truncate(16);
+        let mark = format!("heal.{digest}");
         let mut left = Vec::new();
         store.names(|entry| {
             left.push(entry.name.to_owned());
             std::ops::ControlFlow::Continue(())
         })?;
-        for name in left.iter().filter(|name| name.to_bytes().starts_with(b".heal.")) {
-            store.unlink(name)?;
+        let of_this = format!(".{mark}.");
+        for name in left.iter().filter(|name| name.to_bytes().starts_with(of_this.as_bytes())) {
+            store.unlink(name).or_else(|error| store.remove_folder(name).map_err(|_| error))?;
         }
         let own = repository.own.as_ref().ok_or(io::ErrorKind::NotFound)?;
         let (plain, abilities) = (Preserve::default(), probe(own)?);
         let whole = Preserve { xattrs: true, acls: true, ..plain };
         Ok(Self {
             store,
+            mark,
             whole: MetadataWriter::new(whole, abilities.clone()),
             plain: MetadataWriter::new(plain, abilities),
         })
+    }
+
+    /// A name for an entry that is removed when it is left: by the next healing of the job, or by a run a day later.
+    pub(crate) fn temporary(&self) -> io::Result<CString> {
+        unfinished_name(&self.mark)
     }
 
     /// Makes the inode that `recorded` describes from `offer`.
@@ -83,7 +92,7 @@ impl Maker {
         recorded: &Recorded,
         context: &Context,
     ) -> Result<Made, String> {
-        let name = temporary().map_err(|error| error.to_string())?;
+        let name = self.temporary().map_err(|error| error.to_string())?;
         let made = match offer.stored.meta.kind {
             Kind::File => self.file(&name, offer, recorded, context),
             _ => self.node(&name, offer, recorded),
@@ -119,7 +128,7 @@ impl Maker {
         }
         xattrs::set_hash_by(&to, content.method, &hash).map_err(refused)?;
         if let Some(value) = &offer.fake_super {
-            xattrs::set(&to, OsStr::new(STAT), value).map_err(refused)?;
+            fake_super::give(&to, value).map_err(refused)?;
         }
         let entry = entry_of(name, &offer.stored);
         self.whole.existing(&to, ListedEntry::from(&entry)).map_err(refused)?;

@@ -5,15 +5,20 @@
 //! kill or a power cut each name has the damaged inode or the good one, and the mark of damage is still there: it is
 //! removed last, for what was read again under its final name.
 
+mod alike;
 mod choose;
 mod folders;
+mod guard;
 mod inodes;
+mod links;
 mod make;
 mod marks;
+mod needs;
 mod outcome;
 mod put;
 mod side;
 
+pub use self::needs::needs;
 pub use self::outcome::{HealError, Healed, HealedName, Healing};
 
 use std::collections::HashMap;
@@ -25,7 +30,7 @@ use crate::repository::Repository;
 use crate::repository::lock::Locked;
 use crate::snapshot::name::{Prefix, SnapshotName};
 use crate::verify::heal::make::Maker;
-use crate::verify::heal::side::{NameIn, Side};
+use crate::verify::heal::side::{Lacking, NameIn, Side};
 use crate::verify::outcome::Verified;
 
 /// A healing in progress.
@@ -43,6 +48,10 @@ struct Heal<'a> {
     twins: HashMap<u64, NameIn>,
     /// All names of inodes of the other side, by their numbers there.
     names_there: HashMap<u64, Vec<NameIn>>,
+    /// The same within a snapshot, for what that snapshot lacks here.
+    links_there: HashMap<SnapshotName, HashMap<u64, Vec<NameIn>>>,
+    /// The names that do not have the content that was backed up.
+    lacking: Lacking,
     healed: Healed,
 }
 
@@ -85,7 +94,7 @@ pub fn heal(
     };
     let maker = match &writable {
         None => None,
-        Some(writable) => Some(Maker::open(writable).map_err(|error| {
+        Some(writable) => Some(Maker::open(writable, prefix).map_err(|error| {
             let folder = writable.path().join(crate::snapshot::name::OWN);
             crate::error::destination("cannot write in", writable.path(), folder, error)
         })?),
@@ -98,10 +107,13 @@ pub fn heal(
         history: history.complete.clone(),
         twins: HashMap::new(),
         names_there: HashMap::new(),
+        links_there: HashMap::new(),
+        lacking: Lacking::new(),
         healed: Healed::default(),
     };
     let mut all = history.complete;
     all.extend(history.incomplete);
+    heal.note_missing(&found.flaws);
     heal.inodes(&all, &found.damaged);
     heal.flaws(&found.flaws);
     let stopped = context.stop.asked();

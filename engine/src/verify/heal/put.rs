@@ -1,16 +1,19 @@
 //! Gives a name of a snapshot to a new inode, by rename(2), and puts back the metadata of the folder.
 
+use std::ffi::{CStr, OsStr};
 use std::io;
 use std::sync::Arc;
 
+use crate::entry::stored::StoredEntry;
 use crate::entry::tree_path::TreePath;
 use crate::entry::{Entry, ListedEntry, Meta};
 use crate::fs::dir::Dir;
-use crate::fs::metadata::stat;
+use crate::fs::metadata::fake_super::STAT;
+use crate::fs::metadata::{entry_of, fake_super, stat, xattrs};
 use crate::repository::manifest::record::{MetaDigest, RecordedFields};
 use crate::snapshot::name::SnapshotName;
 use crate::verify::heal::Heal;
-use crate::verify::heal::make::{Made, temporary};
+use crate::verify::heal::make::Made;
 use crate::verify::heal::side::{NameIn, split};
 
 /// A folder of a snapshot in which names are changed, with its metadata before.
@@ -57,7 +60,7 @@ impl Heal<'_> {
         let put = || -> io::Result<bool> {
             let mut from = made.name.clone();
             if keep {
-                let link = temporary()?;
+                let link = maker.temporary()?;
                 // Too many links, or none at all: this name takes the inode, and the others get one of their own.
                 if store.link(&link, store, &made.name).is_ok() {
                     from = link;
@@ -125,6 +128,58 @@ impl Heal<'_> {
         wanted.map(drop)
     }
 
+    /// Makes the folder `name` in the folder `parent`, with the metadata and attributes of the other side's folder. No manifest
+    /// records attributes and ACLs, so it gets them before it has its name.
+    pub(super) fn put_folder(
+        &mut self,
+        snapshot: &SnapshotName,
+        parent: &Arc<TreePath>,
+        name: &CStr,
+    ) -> Result<(), String> {
+        let failed = |error: io::Error| {
+            format!("the folder {} cannot be made: {error}", name.to_string_lossy())
+        };
+        if self.maker.is_none() {
+            return Ok(());
+        }
+        let (dir, own) = self.folder_there(snapshot, &parent.child(name, None))?;
+        let owner = xattrs::own_value(&dir, OsStr::new(STAT)).map_err(failed)?;
+        let opened = self.open(snapshot, parent)?;
+        let Some(maker) = &self.maker else { return Ok(()) };
+        let temporary = maker.temporary().map_err(failed)?;
+        let put = || -> io::Result<()> {
+            maker.store.make_folder(&temporary, 0o700)?;
+            let made = maker.store.child(&temporary)?;
+            if let Some(owner) = owner {
+                fake_super::give(&made, &owner)?;
+            }
+            // rename(2) of a folder needs write permission for it. Its own mode comes when it has its content.
+            let mut entry = entry_of(name, &own);
+            entry.meta.mode |= 0o700;
+            maker.whole.existing(&made, ListedEntry::from(&entry))?;
+            // Its attributes have to be durable before its name is: a later check cannot see that they are missing.
+            made.sync()?;
+            maker.store.move_new(&temporary, &opened.dir, name)
+        };
+        put().map_err(|error| {
+            let _ = maker.store.remove_folder(&temporary);
+            failed(error)
+        })
+    }
+
+    /// A folder of the other side, with its metadata.
+    pub(super) fn folder_there(
+        &mut self,
+        snapshot: &SnapshotName,
+        place: &Arc<TreePath>,
+    ) -> Result<(Dir, StoredEntry), String> {
+        let unread =
+            |error: io::Error| format!("the other folder's folder cannot be read: {error}");
+        let theirs = self.other.snapshot(snapshot).map_err(unread)?;
+        let theirs = theirs.ok_or("the other folder has no snapshot of this name")?;
+        theirs.own(place).map_err(unread)
+    }
+
     /// The metadata that was recorded for a folder: what it had before, or else what the other side has.
     fn folder_meta(
         &mut self,
@@ -137,8 +192,7 @@ impl Heal<'_> {
         if fields.digest(before, None, false) == own {
             return Ok(before.clone());
         }
-        let theirs = self.other.snapshot(snapshot).ok().flatten();
-        let theirs = theirs.and_then(|theirs| theirs.own(place).ok());
+        let theirs = self.folder_there(snapshot, place).ok().map(|(_, own)| own.meta);
         theirs.filter(|meta| fields.digest(meta, None, false) == own).ok_or_else(|| {
             "the other folder has other metadata of this folder than was backed up".to_owned()
         })

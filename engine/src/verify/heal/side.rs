@@ -1,22 +1,24 @@
 //! The snapshots of one side while it is healed, or while the other side is healed from it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use crate::entry::digest::{NameDigest, name_digest};
 use crate::entry::stored::StoredEntry;
 use crate::entry::tree_path::{TreePath, place_of};
 use crate::entry::{Kind, Meta};
 use crate::fs::dir::Dir;
 use crate::fs::lookup::{find, held};
-use crate::fs::metadata::xattrs::{XattrSelection, recorded};
+use crate::fs::metadata::xattrs::{XattrSelection, read_own, recorded};
 use crate::repository::Repository;
 use crate::repository::lock::read_lock::ReadLock;
 use crate::repository::manifest::read::ManifestReader;
 use crate::repository::manifest::record::{
-    ManifestRecord, MetaDigest, RecordedFields, RecordedHash, name_digest,
+    ManifestRecord, MetaDigest, RecordedFields, RecordedHash,
 };
 use crate::repository::records::sidecar::Sidecar;
 use crate::snapshot::name::{SnapshotName, SnapshotState};
@@ -28,6 +30,9 @@ const MOST_OPEN: usize = 32;
 
 /// A name in a snapshot: the path inside it.
 pub(crate) type NameIn = (SnapshotName, Vec<u8>);
+
+/// The names that were backed up with some content and do not have it now; `None` is one that nothing but the manifest has.
+pub(super) type Lacking = HashMap<RecordedHash, Vec<Option<NameIn>>>;
 
 /// What an entry has to be, as it was recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,13 +137,14 @@ impl OpenSnapshot {
         find(&self.folder(&parent)?, &name)
     }
 
-    /// The metadata of the folder `place` itself, with the values that are kept beside the snapshot.
-    pub(crate) fn own(&self, place: &Arc<TreePath>) -> io::Result<Meta> {
-        let meta = self.folder(place)?.meta()?;
-        let found = StoredEntry { meta, target: None, xattrs: Vec::new(), on_disk: true };
+    /// The folder `place` itself, with the values that are kept beside the snapshot.
+    pub(crate) fn own(&self, place: &Arc<TreePath>) -> io::Result<(Dir, StoredEntry)> {
+        let dir = self.folder(place)?;
+        let xattrs = read_own(&dir, ALL)?;
+        let found = StoredEntry { meta: dir.meta()?, target: None, xattrs, on_disk: true };
         let record = self.kept.load(place)?.remove(c"");
         let complete = record.and_then(|record| record.complete(Some(found.clone())));
-        Ok(complete.unwrap_or(found).meta)
+        Ok((dir, complete.unwrap_or(found)))
     }
 
     /// The record of an entry in the manifest, and what the manifest covers.
@@ -179,4 +185,14 @@ fn borne_by(file: &File) -> RecordedHash {
         blake3::Hash::from_slice(&bytes).ok().map(|hash| RecordedHash::new(method, &hash))
     };
     found.and_then(hash).unwrap_or_default()
+}
+
+/// The digests of the names in a folder.
+pub(super) fn digests(dir: &Dir) -> io::Result<HashSet<NameDigest>> {
+    let mut names = HashSet::new();
+    dir.names(|entry| {
+        names.insert(name_digest(entry.name));
+        ControlFlow::Continue(())
+    })?;
+    Ok(names)
 }

@@ -4,9 +4,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use engine::fs::next_data;
 use fastcdc::v2020::{FastCDC, Normalization};
-use rustix::fs::SeekFrom;
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 /// Bytes that are read at least, unless the data ends before.
@@ -166,24 +165,13 @@ impl Chunker {
         Ok(())
     }
 
-    /// The start and the end of the next data (lseek(2): `SEEK_DATA`, `SEEK_HOLE`).
+    /// The start and the end of the next data.
     fn extent(&self, file: &File) -> io::Result<(u64, u64)> {
-        if !self.has_holes {
-            return Ok((self.at, self.file_end));
+        if self.has_holes {
+            next_data(file, self.at, self.file_end)
+        } else {
+            Ok((self.at, self.file_end))
         }
-        let data = match rustix::fs::seek(file, SeekFrom::Data(self.at)) {
-            Ok(data) => data.clamp(self.at, self.file_end),
-            Err(Errno::NXIO) => self.file_end,
-            Err(Errno::INVAL) => self.at,
-            Err(error) => return Err(error.into()),
-        };
-        let end = match rustix::fs::seek(file, SeekFrom::Hole(data)) {
-            // The file changes meanwhile: go on at least.
-            Ok(end) if end > data => end.min(self.file_end),
-            Ok(_) | Err(Errno::INVAL | Errno::NXIO) => self.file_end,
-            Err(error) => return Err(error.into()),
-        };
-        Ok((data, end))
     }
 }
 

@@ -69,6 +69,9 @@ const KINDS: [Kind; 7] = [
     Kind::CharDevice,
 ];
 
+/// The bit of a kind that stands for [`Meta::is_shared`].
+const SHARED: u8 = 1 << 7;
+
 /// Permission bits with setuid, setgid and sticky.
 const MODE: u32 = 0o7777;
 
@@ -76,7 +79,7 @@ impl From<&Meta> for SentMeta {
     fn from(meta: &Meta) -> Self {
         let kind = KINDS.iter().position(|kind| *kind == meta.kind).unwrap_or_default();
         Self {
-            kind: u8::try_from(kind).unwrap_or_default(),
+            kind: u8::try_from(kind).unwrap_or_default() | if meta.is_shared { SHARED } else { 0 },
             mode: meta.mode,
             uid: meta.uid,
             gid: meta.gid,
@@ -107,7 +110,7 @@ impl TryFrom<SentMeta> for Meta {
             return Err(BadMeta);
         }
         Ok(Self {
-            kind: *KINDS.get(usize::from(sent.kind)).ok_or(BadMeta)?,
+            kind: *KINDS.get(usize::from(sent.kind & !SHARED)).ok_or(BadMeta)?,
             mode: sent.mode,
             uid: sent.uid,
             gid: sent.gid,
@@ -118,7 +121,7 @@ impl TryFrom<SentMeta> for Meta {
             links: sent.links,
             rdev: sent.rdev,
             allocated: sent.allocated,
-            is_shared: false,
+            is_shared: sent.kind & SHARED != 0,
         })
     }
 }

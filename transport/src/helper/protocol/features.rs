@@ -11,6 +11,15 @@ pub(crate) const COMPRESSES: u64 = 1 << 1;
 /// The far end answers `Hash`.
 pub(crate) const HASHES: u64 = 1 << 2;
 
+/// The near end has snapshots for the far end. The far end accepts some.
+pub(crate) const RECEIVES: u64 = 1 << 3;
+
+/// The far end answers the requests of a copy.
+pub(crate) const COPIES: u64 = 1 << 4;
+
+/// The far end was started with `--append-only`: it accepts snapshots, and does nothing else.
+pub(crate) const ONLY_ADDS: u64 = 1 << 5;
+
 /// Where the level is that the near end asks for: 8 bits from this one on.
 const LEVEL: u32 = 8;
 

@@ -5,10 +5,15 @@ use engine::entry::{FileId, Kind, ListedEntry, Meta};
 use fixtures::random::Random;
 use serde::{Deserialize, Serialize};
 
+use crate::helper::protocol::copy::{
+    CopyAnswer, CopyRequest, SentCopyJob, SentPlace, SentRefusal, SentSnapshot, SentSnapshots,
+    snapshot_name,
+};
 use crate::helper::protocol::entry::SentEntry;
 use crate::helper::protocol::error::SentError;
 use crate::helper::protocol::frame::{append, read};
 use crate::helper::protocol::message::{Answer, Hello, Request, SentRoot};
+use crate::helper::protocol::report::{self, SentReport, SentResult};
 
 /// The messages of each end have fewer kinds.
 const KINDS: u64 = 32;
@@ -94,8 +99,53 @@ fn use_answer(answer: Answer) {
             let nanos = Meta::try_from(meta).map_or(0, |meta| meta.ctime.nanos);
             assert!(nanos < 1_000_000_000);
         }
+        Answer::Copy(CopyAnswer::Snapshots(Ok(SentSnapshots { stamps, .. }))) => {
+            let prefix = engine::Prefix::new("p").unwrap();
+            for name in stamps.into_iter().filter_map(|stamp| snapshot_name(&prefix, stamp)) {
+                let text = name.to_string();
+                assert!(text.len() == 21 && !text.contains('/'), "{text:?}");
+            }
+        }
+        Answer::Copy(
+            CopyAnswer::Receiving(Err(refusal))
+            | CopyAnswer::Snapshots(Err(refusal))
+            | CopyAnswer::Beside(Err(refusal))
+            | CopyAnswer::Holds(Err(refusal)),
+        ) => {
+            let text = SourceError::from(refusal).to_string();
+            assert!(!text.chars().any(char::is_control), "{text:?}");
+        }
         _ => {}
     }
+}
+
+/// Reports of a copy: what a near end takes out of them can be shown.
+#[test]
+fn a_report_is_refused_or_harmless() {
+    let mut random = Random::new(4);
+    let prefix = engine::Prefix::new("p").unwrap();
+    let event = engine::Event::Aside { what: "what \u{1b}[31m\u{9b}".to_owned() };
+    let started = engine::Event::Pruned { snapshot: "p".to_owned(), reason: "x\n".to_owned() };
+    let report = SentReport {
+        events: [event, started].iter().map(|event| serde_json::to_value(event).unwrap()).collect(),
+        result: Some(SentResult::Done { copied: Vec::new(), newest: Some(1) }),
+        ..SentReport::default()
+    };
+    let whole = serde_json::to_vec(&report).unwrap();
+    let mut understood = 0_u64;
+    for input in 0..inputs() / 10 {
+        let bytes = if input == 0 { whole.clone() } else { damaged(&mut random, &whole) };
+        let Ok(report) = serde_json::from_slice::<SentReport>(&bytes) else { continue };
+        for event in report.events.into_iter().filter_map(report::event) {
+            understood += 1;
+            let text = event.to_string();
+            assert!(!text.chars().any(char::is_control), "{text:?}");
+        }
+        if let Some(Err(text)) = report.result.map(|it| it.outcome(&prefix)) {
+            assert!(!text.chars().any(char::is_control), "{text:?}");
+        }
+    }
+    assert!(understood > 2, "{understood} were understood");
 }
 
 #[test]
@@ -120,6 +170,14 @@ fn the_near_end_refuses_or_understands_any_bytes() {
         encoded(&Answer::Listed(Err(error()))),
         encoded(&Answer::Read(Err(SentError::Vanished))),
         encoded(&Answer::Hole(1 << 40)),
+        encoded(&Answer::Copy(CopyAnswer::Snapshots(Ok(SentSnapshots {
+            stamps: vec![1, 1 << 40, -5],
+            place: SentPlace::of("/".as_ref()),
+            runs: vec![(1, b"null".to_vec())],
+            holds: (2, b"[]".to_vec()),
+        })))),
+        encoded(&Answer::Copy(CopyAnswer::Holds(Ok((9, b"[]".to_vec()))))),
+        encoded(&Answer::Copy(CopyAnswer::Beside(Err(SentRefusal::new("text"))))),
     ];
     let mut understood = 0_u64;
     for input in 0..inputs() {
@@ -138,11 +196,24 @@ fn the_near_end_refuses_or_understands_any_bytes() {
 #[test]
 fn the_far_end_refuses_or_understands_any_bytes() {
     let mut random = Random::new(2);
+    let snapshot =
+        SentSnapshot { dir: b"/b", prefix: "p", stamp: 1_700_000_000, previous: Some(5) };
+    let offered = SentSnapshots { stamps: vec![1, 2], ..SentSnapshots::default() };
+    let (settings, compression) = (&b"{}"[..], Some(3));
+    let job = SentCopyJob { dir: b"/b", prefix: "p", settings, compression, offered };
     let whole = [
         encoded(&Request::Hello(Hello { depths: vec![(b"/a".to_vec(), 1)], ..Hello::default() })),
         encoded(&Request::Root { folder: 1, path: b"/a", id: Some((1, 2)) }),
         encoded(&Request::Folder { folder: 2, parent: 1, name: b"name", id: None }),
         encoded(&Request::Credit { listings: u64::MAX, contents: 0 }),
+        encoded(&Request::Copy(CopyRequest::Open {
+            folder: 1,
+            snapshot: snapshot.clone(),
+            id: None,
+        })),
+        encoded(&Request::Copy(CopyRequest::Beside { snapshot, from: 1 << 20 })),
+        encoded(&Request::Copy(CopyRequest::Receive(job))),
+        encoded(&Request::Copy(CopyRequest::Holds { dir: b"/b", prefix: "p", from: 7 })),
     ];
     let mut understood = 0_u64;
     for input in 0..inputs() {

@@ -37,12 +37,14 @@ pub(crate) struct SentExpected {
     pub(crate) below: bool,
     /// The number of entries that it covers.
     pub(crate) entries: u64,
+    /// See [`Expected::chain`].
+    pub(crate) chain: Vec<Digest>,
 }
 
 impl From<&Expected> for SentExpected {
     fn from(expected: &Expected) -> Self {
         let Expected { digest, below, entries, .. } = *expected;
-        Self { digest, below, entries }
+        Self { digest, below, entries, chain: expected.chain.clone() }
     }
 }
 
@@ -89,7 +91,8 @@ impl SentSame {
     /// [`BadSame`]. Whether the named entries exist is known to the caller.
     pub(crate) fn confirmed(self, expected: &Expected) -> Result<Confirmed, BadSame> {
         let id = |(dev, ino): SentId| FileId { dev, ino };
-        if self.folders.len() != expected.folders {
+        let further = self.folders.len().checked_sub(expected.folders).ok_or(BadSame)?;
+        if further > expected.chain.len() {
             return Err(BadSame);
         }
         if self.several.len() as u64 > expected.entries {

@@ -4,6 +4,7 @@ use engine::entry::Time;
 use serde::{Deserialize, Serialize};
 
 use crate::helper::protocol::content::SentFile;
+use crate::helper::protocol::copy::{CopyAnswer, CopyRequest};
 use crate::helper::protocol::delta::{SentChunk, SentPart, SentRun, SentSums};
 use crate::helper::protocol::entry::{SentEntry, SentId, SentMeta};
 use crate::helper::protocol::error::SentError;
@@ -111,6 +112,8 @@ pub(crate) enum Request<'a> {
         folder: u64,
         file: SentFile,
     },
+    /// A request of a copy.
+    Copy(CopyRequest<'a>),
 }
 
 /// An opened source root.
@@ -168,4 +171,6 @@ pub(crate) enum Answer {
     Differs,
     /// An answer to a restore.
     Write(WriteAnswer),
+    /// An answer to a copy.
+    Copy(CopyAnswer),
 }

@@ -5,6 +5,7 @@
 //! encoding of postcard. An answer carries the number of its request.
 
 pub(crate) mod content;
+pub(crate) mod copy;
 pub(crate) mod delta;
 pub(crate) mod entry;
 pub(crate) mod error;
@@ -14,6 +15,7 @@ pub(crate) mod frame;
 pub(crate) mod fuzz_tests;
 pub(crate) mod known;
 pub(crate) mod message;
+pub(crate) mod report;
 #[cfg(test)]
 mod tests;
 pub(crate) mod write;

@@ -32,6 +32,13 @@ impl Asked {
         Self { selection, filters, follow, depths: depths(roots), whole_files: false }
     }
 
+    /// What a copy asks of snapshots: everything.
+    #[must_use]
+    pub fn of_snapshots() -> Self {
+        let selection = XattrSelection { xattrs: true, acls: true };
+        Self { selection, ..Self::default() }
+    }
+
     /// Whether changed files are transferred whole, not as their differences from the base.
     #[must_use]
     pub fn whole_files(self, whole_files: bool) -> Self {

@@ -211,7 +211,9 @@ impl HelperChannel {
             self.open.insert(folder.number);
             folder.is_named();
             match folder.request() {
-                root @ Request::Root { .. } => drop(self.ask(&root, Purpose::Opening)),
+                root @ (Request::Root { .. } | Request::Copy(_)) => {
+                    let _ = self.ask(&root, Purpose::Opening);
+                }
                 child => self.send(CONNECTION, &child),
             }
         }
@@ -266,7 +268,9 @@ impl HelperChannel {
         match answer {
             Answer::Batch(_) | Answer::Unreadable(..) => self.listed(bytes)?,
             Answer::Data | Answer::Hole(_) => self.read(content)?,
-            Answer::Chunks(_) | Answer::Hashed(_) | Answer::Part(_) => self.read(bytes)?,
+            Answer::Chunks(_) | Answer::Part(_) => self.read(bytes)?,
+            Answer::Hashed(_) if self.is_delta(request) => self.read(bytes)?,
+            Answer::Hashed(_) => {}
             Answer::Listed(_) | Answer::Same(_) | Answer::Differs => return Ok(true),
             Answer::Read(_) | Answer::Undivided => return Ok(true),
             _ => return Err(WRONG),
@@ -280,6 +284,10 @@ impl HelperChannel {
             true => Err(Violation("it goes on with what is not wanted any more")),
             false => Ok(false),
         }
+    }
+
+    fn is_delta(&self, request: u32) -> bool {
+        self.pending.get(&request).is_some_and(|pending| pending.is_delta)
     }
 
     /// Allows the far end to send more, if this end is ready for more listings and contents.

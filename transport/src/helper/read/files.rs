@@ -38,6 +38,8 @@ pub(crate) struct FileFetch {
     undivided: bool,
     /// The hash that was asked for has arrived.
     hashed: bool,
+    /// The recorded hash, if it is a file of a snapshot.
+    pub(crate) recorded: Option<[u8; 32]>,
 }
 
 /// The state of a file that is built from the base.
@@ -61,8 +63,21 @@ impl FileFetch {
         let is_delta = deltas && has_older && SIZES.contains(&wanted.entry.meta.size);
         let delta = is_delta.then(DeltaState::default);
         let folder = Arc::clone(folder);
-        let (asked, ranges, after, undivided, hashed) = (None, None, None, false, false);
-        Self { request, index, folder, wanted, asked, delta, ranges, after, undivided, hashed }
+        let (asked, ranges, after, recorded) = (None, None, None, None);
+        let (undivided, hashed) = (false, false);
+        Self {
+            request,
+            index,
+            folder,
+            wanted,
+            asked,
+            delta,
+            ranges,
+            after,
+            undivided,
+            hashed,
+            recorded,
+        }
     }
 
     /// Whether it is large enough to be fetched in ranges. A file that has changed is read with one handle, so that

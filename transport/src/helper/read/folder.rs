@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::helper::protocol::copy::{CopyRequest, SentSnapshot};
 use crate::helper::protocol::entry::sent_id;
 use crate::helper::protocol::message::Request;
 use engine::entry::FileId;
@@ -39,8 +40,28 @@ pub(crate) struct FolderHandle {
 pub(crate) enum Way {
     /// A source root: its absolute path.
     Root(PathBuf),
+    /// The folder of a snapshot that is copied.
+    Snapshot(Arc<NamedSnapshot>),
     /// A folder in another one.
     Child { parent: Arc<FolderHandle>, name: CString },
+}
+
+/// A snapshot of the far end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NamedSnapshot {
+    /// Its backups folder.
+    pub(crate) dir: Vec<u8>,
+    pub(crate) prefix: String,
+    /// The seconds in its name, and in that of the one before it.
+    pub(crate) stamp: i64,
+    pub(crate) previous: Option<i64>,
+}
+
+impl NamedSnapshot {
+    pub(crate) fn sent(&self) -> SentSnapshot<'_> {
+        let Self { dir, prefix, stamp, previous } = self;
+        SentSnapshot { dir, prefix, stamp: *stamp, previous: *previous }
+    }
 }
 
 /// Gives folders their numbers.
@@ -54,17 +75,9 @@ impl Numbers {
 }
 
 impl FolderHandle {
-    /// A source root.
-    pub(crate) fn root(number: u64, path: PathBuf, id: Option<FileId>, forget: Forget) -> Self {
-        Self {
-            number,
-            way: Way::Root(path),
-            id,
-            length: 0,
-            depth: 0,
-            named: AtomicBool::new(true),
-            forget,
-        }
+    /// A source root, or the folder of a snapshot.
+    pub(crate) fn root(number: u64, way: Way, id: Option<FileId>, forget: Forget) -> Self {
+        Self { number, way, id, length: 0, depth: 0, named: AtomicBool::new(true), forget }
     }
 
     /// The folder `name` in `parent`; `None` if its path is too long.
@@ -95,6 +108,10 @@ impl FolderHandle {
             Way::Root(path) => {
                 Request::Root { folder: self.number, path: path.as_os_str().as_bytes(), id }
             }
+            Way::Snapshot(snapshot) => {
+                let (folder, snapshot) = (self.number, snapshot.sent());
+                Request::Copy(CopyRequest::Open { folder, snapshot, id })
+            }
             Way::Child { parent, name } => Request::Folder {
                 folder: self.number,
                 parent: parent.number,
@@ -106,7 +123,7 @@ impl FolderHandle {
 
     pub(crate) fn parent(&self) -> Option<&Arc<Self>> {
         match &self.way {
-            Way::Root(_) => None,
+            Way::Root(_) | Way::Snapshot(_) => None,
             Way::Child { parent, .. } => Some(parent),
         }
     }
@@ -134,7 +151,7 @@ mod tests {
 
     /// How many folders below each other there may be, with names of this length.
     fn deepest(length: usize) -> usize {
-        let root = FolderHandle::root(1, PathBuf::from("/r"), None, Arc::new(|_| {}));
+        let root = FolderHandle::root(1, Way::Root(PathBuf::from("/r")), None, Arc::new(|_| {}));
         let name = std::ffi::CString::new(vec![b'd'; length]).unwrap();
         let deeper =
             |folder: &Arc<FolderHandle>| FolderHandle::child(2, folder, &name, None).map(Arc::new);

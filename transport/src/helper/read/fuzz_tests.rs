@@ -25,7 +25,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::Asked;
 use super::command::{Command, PendingQuery, Query};
 use super::delta::worker;
-use super::folder::FolderHandle;
+use super::folder::{FolderHandle, Way};
 use super::listing::Awaited;
 use super::scheduler::HelperScheduler;
 use super::service::Greeting;
@@ -226,7 +226,12 @@ impl<'a> Near<'a> {
             threads: threads.into_iter().chain([builder]).collect(),
             counts: Arc::default(),
             replies: Vec::new(),
-            root: Arc::new(FolderHandle::root(1, PathBuf::from("/r"), None, Arc::new(|_| {}))),
+            root: Arc::new(FolderHandle::root(
+                1,
+                Way::Root(PathBuf::from("/r")),
+                None,
+                Arc::new(|_| {}),
+            )),
             open: Vec::new(),
             chunks: Chunks::default(),
         }
@@ -238,7 +243,13 @@ impl<'a> Near<'a> {
         self.open.clear();
         let (to, _) = tokio::net::unix::pipe::pipe().unwrap();
         let outbox = Outbox::new(Rc::new(to), Traffic::default(), None);
-        let greeting = Greeting { version: Version::default(), compression: None, hashes: true };
+        let greeting = Greeting {
+            version: Version::default(),
+            compression: None,
+            hashes: true,
+            copies: false,
+            only_adds: false,
+        };
         self.scheduler.add_channel(outbox, greeting, true);
     }
 
@@ -252,7 +263,14 @@ impl<'a> Near<'a> {
             2 | 3 => {
                 let terms = Terms { key: DigestKey::new([3; 32]), since: None, links: true };
                 let (below, entries) = (random.one_in(2), random.below(9));
-                let expected = Expected { terms, digest: [0; 16], below, entries, folders: 1 };
+                let expected = Expected {
+                    terms,
+                    digest: [0; 16],
+                    below,
+                    entries,
+                    folders: 1,
+                    chain: vec![[0; 16]],
+                };
                 let awaited = Awaited { expected, reply: Arc::<Reply>::default() };
                 Command::List(folder, Some(awaited), sink())
             }

@@ -171,13 +171,21 @@ mod tests {
     use engine::entry::folder_digest::DigestKey;
 
     use super::*;
+    use crate::helper::read::folder::Way;
 
     fn listing(awaited: Option<bool>) -> (FolderListing, Arc<Reply>) {
-        let folder = FolderHandle::root(1, PathBuf::from("/"), None, Arc::new(|_| {}));
+        let folder = FolderHandle::root(1, Way::Root(PathBuf::from("/")), None, Arc::new(|_| {}));
         let reply = Arc::<Reply>::default();
         let terms = Terms { key: DigestKey::new([0; 32]), since: None, links: false };
         let awaited = awaited.map(|below| Awaited {
-            expected: Expected { terms, digest: [0; 16], below, entries: 0, folders: 0 },
+            expected: Expected {
+                terms,
+                digest: [0; 16],
+                below,
+                entries: 0,
+                folders: 0,
+                chain: Vec::new(),
+            },
             reply: Arc::clone(&reply),
         });
         (FolderListing::new(Arc::new(folder), awaited), reply)

@@ -15,6 +15,7 @@ pub(crate) mod listing;
 pub(crate) mod ranges;
 pub(crate) mod scheduler;
 pub(crate) mod service;
+pub mod snapshots;
 
 pub use self::asked::Asked;
 
@@ -38,7 +39,7 @@ use crate::helper::protocol::error::said;
 use crate::helper::protocol::message::{Answer, SentRoot};
 use crate::helper::read::command::{Command, PendingQuery, Query, gone};
 use crate::helper::read::delta::worker;
-use crate::helper::read::folder::{FolderHandle, Forget, HelperFolder, Numbers};
+use crate::helper::read::folder::{FolderHandle, Forget, HelperFolder, Numbers, Way as FolderWay};
 use crate::helper::read::listing::Awaited;
 use crate::helper::read::scheduler::HelperScheduler;
 use crate::helper::read::service::Helper;
@@ -46,6 +47,7 @@ use crate::helper::version::Version;
 use crate::ssh::connect::connection::NotOpened;
 use crate::ssh::connected::Connected;
 use crate::ssh::event_loop::{Network, Quit};
+use crate::ssh::line::{Streams, Way};
 use crate::ssh::options::{ChannelLimit, Options};
 use crate::ssh::service::Service;
 use crate::ssh::{Address, ConnectError};
@@ -65,6 +67,10 @@ pub struct HelperSource {
     version: Version,
     /// Whether both ends compress.
     pub(crate) is_compressed: bool,
+    /// Whether the far end answers the requests of a copy.
+    pub(crate) copies: bool,
+    /// Whether it only receives snapshots.
+    pub(crate) only_adds: bool,
     /// What the log says of it.
     pub(crate) note: Option<String>,
     /// The key of the digests; `None` if digests cannot be used.
@@ -88,6 +94,30 @@ impl HelperSource {
         asked: Asked,
         stopped: impl Fn() -> bool + Send + 'static,
     ) -> Result<Self, ConnectError> {
+        Self::start(address.into(), options, command, asked, stopped)
+    }
+
+    /// Greets the other end of `streams`, which has snapshots to copy. `stopped` as above.
+    ///
+    /// # Errors
+    /// It does not answer as such an end.
+    pub(crate) fn over(
+        streams: Streams,
+        options: Options,
+        stopped: impl Fn() -> bool + Send + 'static,
+    ) -> Result<Self, ConnectError> {
+        let one = Options { channels_given: Some(1), ..options };
+        let way = Way::Streams(Some(streams));
+        Self::start(way, one, String::new(), Asked::of_snapshots(), stopped)
+    }
+
+    fn start(
+        way: Way,
+        options: Options,
+        command: String,
+        asked: Asked,
+        stopped: impl Fn() -> bool + Send + 'static,
+    ) -> Result<Self, ConnectError> {
         let local = |error| ConnectError::Local { action: "start a thread", error };
         let asked = Arc::new(asked);
         let (to_network, commands) = unbounded_channel();
@@ -101,7 +131,7 @@ impl HelperSource {
         let scheduler =
             Box::new(move || HelperScheduler::new(to_scheduler, delivery, deltas, under_way));
         let quit = Quit::new(stopped);
-        let network = Network { address, options, service, commands, quit, scheduler, wake };
+        let network = Network { way, options, service, commands, quit, scheduler, wake };
         // An entry that is followed to elsewhere is none of the folder.
         let key = (!asked.follow.any()).then(random_key).transpose();
         let key =
@@ -114,6 +144,8 @@ impl HelperSource {
             numbers: Numbers::default(),
             version: greeting.version,
             is_compressed: greeting.compression.is_some(),
+            copies: greeting.copies,
+            only_adds: greeting.only_adds,
             note: None,
             key,
             clock: Mutex::default(),
@@ -169,7 +201,7 @@ impl HelperSource {
 
     fn opened(
         &self,
-        path: &Path,
+        way: FolderWay,
         (number, answer): (u64, PendingAnswer),
     ) -> Result<Root<HelperFolder>, SourceError> {
         let Answer::Root(root) = answer.wait()? else { return Err(gone()) };
@@ -187,7 +219,7 @@ impl HelperSource {
             // The network thread may have ended, and the far end with it.
             let _ = commands.send(Command::Forget(folder));
         });
-        let folder = FolderHandle::root(number, path.to_owned(), entry.meta.id, forget);
+        let folder = FolderHandle::root(number, way, entry.meta.id, forget);
         let folder = Arc::new(HelperFolder(Arc::new(folder)));
         let file_system = file_system.map(|id| said(&id));
         Ok(Root { entry, folder, was_link, file_system })
@@ -259,12 +291,15 @@ impl Source for HelperSource {
     }
 
     fn root(&self, path: &Path) -> Result<Root<HelperFolder>, SourceError> {
-        self.opened(path, self.ask_for_root(path)?)
+        self.opened(FolderWay::Root(path.to_owned()), self.ask_for_root(path)?)
     }
 
     fn roots(&self, paths: &[PathBuf]) -> Vec<Result<Root<HelperFolder>, SourceError>> {
         let asked: Vec<_> = paths.iter().map(|path| self.ask_for_root(path)).collect();
-        paths.iter().zip(asked).map(|(path, asked)| self.opened(path, asked?)).collect()
+        let opened = |(path, asked): (&PathBuf, Result<_, SourceError>)| {
+            self.opened(FolderWay::Root(path.clone()), asked?)
+        };
+        paths.iter().zip(asked).map(opened).collect()
     }
 
     /// Sends nothing: the listing reports whether it is still the listed folder.

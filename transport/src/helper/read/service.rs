@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::compress::Level;
-use crate::helper::protocol::features::{HASHES, agreed, asking};
+use crate::helper::protocol::features::{COPIES, HASHES, ONLY_ADDS, agreed, asking};
 use crate::helper::protocol::message::{Answer, Hello, Request};
 use crate::helper::protocol::{CONNECTION, PREAMBLE, PROTOCOL, begins_greeting, frame};
 use crate::helper::read::asked::Asked;
@@ -19,6 +19,10 @@ pub(crate) struct Greeting {
     pub(crate) compression: Option<Level>,
     /// Whether it answers `Hash`.
     pub(crate) hashes: bool,
+    /// Whether it answers the requests of a copy.
+    pub(crate) copies: bool,
+    /// Whether it only receives snapshots.
+    pub(crate) only_adds: bool,
 }
 
 /// The far end: the command that starts it, and what is asked of it.
@@ -62,7 +66,8 @@ impl Service for Helper {
             Ok((CONNECTION, Answer::Hello { protocol: PROTOCOL, features, version }, [])) => {
                 let compression = agreed(self.compression, features);
                 let (version, hashes) = (Version::read(&version), features & HASHES != 0);
-                Ok(Greeting { version, compression, hashes })
+                let (copies, only_adds) = (features & COPIES != 0, features & ONLY_ADDS != 0);
+                Ok(Greeting { version, compression, hashes, copies, only_adds })
             }
             Ok((CONNECTION, Answer::Hello { .. }, [])) => {
                 Err(Violation("it speaks another version of the protocol"))

@@ -104,7 +104,7 @@ impl Roots {
     }
 
     /// Gives up this process's rights to read anything but the roots and what the kernel says of the process
-    /// itself, and to write anywhere unless it `writes`. Threads that are started later have the same rights. A
+    /// itself, and to write anywhere unless it `writes`; then it may also read which disks are to be mounted. Threads that are started later have the same rights. A
     /// kernel without Landlock changes nothing; nor does one whose Landlock lets nobody move entries between
     /// folders, for a process that writes.
     ///
@@ -113,7 +113,11 @@ impl Roots {
     pub(crate) fn confine(&self, writes: bool) -> Result<(), RulesetError> {
         let every = [PathBuf::from("/")];
         let useable = if self.0.is_empty() { &every[..] } else { &self.0 };
-        let own = ["/proc/self"].map(PathBuf::from);
+        // A copy into a folder whose disk is not mounted is refused. One that goes on trusts what it wrote since the boot, and the
+        // boot also shows that both folders are on the same machine.
+        let own = ["/proc/self", "/proc/sys/kernel/random/boot_id", "/etc/fstab"];
+        let own = own[..if writes { 3 } else { 2 }].iter().map(PathBuf::from);
+        let own: Vec<PathBuf> = own.collect();
         let (read, all) = (AccessFs::from_read(KNOWN), AccessFs::from_all(KNOWN));
         let in_roots = if writes { all } else { read } & !AccessFs::Execute;
         let rules = useable.iter().map(|path| (path, in_roots));

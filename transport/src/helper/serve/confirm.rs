@@ -5,16 +5,16 @@ use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
+use engine::SourceError;
 use engine::entry::folder_digest::{Digest, FolderDigest};
 use engine::entry::{Batch, Entry, FileId, Kind, ListedEntry};
 use engine::source::{Confirmed, DEEPEST, ListSink, SeveralNames, Terms};
 use engine::threads::lock;
-use engine::{Source, SourceError};
 
 use crate::helper::protocol::known::SentExpected;
 use crate::helper::protocol::message::Answer;
+use crate::helper::serve::served::{Served, ServedFolder};
 use crate::helper::serve::sinks::{Listing, Reply};
-use crate::local::{LocalFolder, LocalSource};
 
 /// The most entries that one answer confirms. What is held of them takes 10 MiB.
 const MOST: u64 = 64 * 1024;
@@ -25,8 +25,8 @@ const HELD: usize = 2 << 20;
 
 /// Answers a request about `folder`.
 pub(crate) fn confirm(
-    source: &LocalSource,
-    folder: &Arc<LocalFolder>,
+    source: &Served,
+    folder: &Arc<ServedFolder>,
     terms: &Terms,
     expected: &SentExpected,
     reply: &Reply,
@@ -39,10 +39,13 @@ pub(crate) fn confirm(
         look.folder(folder)
     };
     let same = found.filter(|(digest, _)| *digest == expected.digest);
-    if let Some((_, confirmed)) = same
-        && reply.answer_if_short(&Answer::Same(confirmed.into()))
-    {
-        return;
+    if let Some((_, mut confirmed)) = same {
+        if !expected.below && !expected.chain.is_empty() {
+            let _ = look.chain(folder, &expected.chain, &mut confirmed.folders);
+        }
+        if reply.answer_if_short(&Answer::Same(confirmed.into())) {
+            return;
+        }
     }
     if expected.below {
         return reply.answer(&Answer::Differs);
@@ -59,7 +62,7 @@ pub(crate) fn confirm(
 
 /// What is looked for.
 struct Look<'a> {
-    source: &'a LocalSource,
+    source: &'a Served,
     terms: &'a Terms,
     /// The most entries.
     most: u64,
@@ -86,13 +89,14 @@ struct FolderRead {
     differs: bool,
     /// The entries, if they may have to be sent and are not too many.
     held: Option<Vec<Batch>>,
+    folder: Arc<ServedFolder>,
     bytes: usize,
     reply: Reply,
 }
 
 impl Look<'_> {
     /// Reads one folder. `held` as in [`FolderRead`]; `None` if an entry was lost that had to be read.
-    fn read(&self, folder: &Arc<LocalFolder>, most: u64, held: bool) -> Option<FolderRead> {
+    fn read(&self, folder: &Arc<ServedFolder>, most: u64, held: bool) -> Option<FolderRead> {
         let read = FolderRead {
             terms: *self.terms,
             most,
@@ -101,12 +105,13 @@ impl Look<'_> {
             several: Vec::new(),
             differs: false,
             held: held.then(Vec::new),
+            folder: Arc::clone(folder),
             bytes: 0,
             reply: self.reply.clone(),
         };
         let read = Arc::new(Mutex::new(read));
         self.source.list(folder, Box::new(Reading(Arc::clone(&read))));
-        // A local source has dropped its sink.
+        // The source has dropped its sink.
         let read = Arc::into_inner(read)?;
         let mut read = engine::threads::unpoisoned(read.into_inner());
         read.folders.sort_unstable_by(|one, two| one.name.cmp(&two.name));
@@ -116,7 +121,7 @@ impl Look<'_> {
     /// The digest of one folder, and its entries if they may have to be sent.
     fn folder(
         &self,
-        folder: &Arc<LocalFolder>,
+        folder: &Arc<ServedFolder>,
     ) -> (Option<(Digest, Confirmed)>, Option<Vec<Batch>>) {
         let Some(mut read) = self.read(folder, self.most, true) else { return (None, None) };
         let ids: Option<Vec<FileId>> = read.folders.iter().map(|folder| folder.meta.id).collect();
@@ -126,8 +131,37 @@ impl Look<'_> {
         (Some((read.digest.finish(), Confirmed { folders, several: read.several })), held)
     }
 
+    /// Adds to `ids` the inodes of the folders of a chain below `folder`, up to the first one that differs. Then it returns `None`.
+    fn chain(
+        &self,
+        folder: &Arc<ServedFolder>,
+        chain: &[Digest],
+        ids: &mut Vec<FileId>,
+    ) -> Option<()> {
+        let mut folder = Arc::clone(folder);
+        let mut entries = self.read(&folder, 1, false)?.folders;
+        for digest in chain.iter().take(DEEPEST) {
+            let [entry] = &entries[..] else { return None };
+            // Another file system or subvolume begins there.
+            entry.meta.id.filter(|id| folder.id().is_some_and(|own| id.dev == own.dev))?;
+            folder = Arc::new(self.source.child(&folder, &entry.name, &entry.meta).ok()?);
+            let mut below = self.read(&folder, 1, false)?;
+            let [entry] = &below.folders[..] else { return None };
+            let id = entry.meta.id.filter(|_| !below.differs)?;
+            below.digest.add(entry.into(), None);
+            (below.digest.finish() == *digest).then(|| ids.push(id))?;
+            entries = below.folders;
+        }
+        Some(())
+    }
+
     /// The digest of a folder with everything below it; `None` if that cannot be confirmed.
-    fn tree(&self, folder: &Arc<LocalFolder>, depth: usize, tree: &mut TreeRead) -> Option<Digest> {
+    fn tree(
+        &self,
+        folder: &Arc<ServedFolder>,
+        depth: usize,
+        tree: &mut TreeRead,
+    ) -> Option<Digest> {
         let own = folder.id()?;
         let number = tree.confirmed.folders.len();
         let read = self.read(folder, self.most.checked_sub(tree.entries)?, false)?;
@@ -142,7 +176,7 @@ impl Look<'_> {
             // Another file system or subvolume begins there.
             let id = entry.meta.id.filter(|id| id.dev == own.dev)?;
             tree.confirmed.folders.push(id);
-            let below = self.source.folder(folder, &entry.name, &entry.meta).ok()?;
+            let below = self.source.child(folder, &entry.name, &entry.meta).ok()?;
             let below = self.tree(&Arc::new(below), depth - 1, tree)?;
             digest.add(entry.into(), Some(&below));
         }
@@ -154,11 +188,12 @@ impl FolderRead {
     fn take(&mut self, entry: ListedEntry<'_>) {
         let unread = entry.extra.is_some_and(|extra| extra.xattrs_unread);
         let count = self.digest.entries() + self.folders.len() as u64;
-        if self.differs || unread || count >= self.most || !self.terms.admit(entry.meta) {
+        let meta = entry.meta;
+        let is_admitted = self.terms.admit(meta) && self.folder.is_shared(meta);
+        if self.differs || unread || count >= self.most || !is_admitted {
             self.differs = true;
             return;
         }
-        let meta = entry.meta;
         if meta.kind == Kind::Folder {
             return self.folders.push(entry.to_entry());
         }

@@ -24,8 +24,8 @@ use crate::helper::protocol::frame::append;
 use crate::helper::protocol::message::Answer;
 use crate::helper::serve::folders::{Folders, NamedFolder, Violation};
 use crate::helper::serve::outbox::Ended;
+use crate::helper::serve::served::{OfSnapshot, OpenedFile, Served, shown};
 use crate::helper::serve::sinks::Reply;
-use crate::local::LocalSource;
 use crate::local::read::Opened;
 
 /// Bytes and chunks of a file after which their sums are sent.
@@ -90,7 +90,7 @@ struct Asked {
 
 /// How far the file is.
 enum Progress {
-    Asked(Arc<NamedFolder<LocalSource>>, Box<Wanted>),
+    Asked(Arc<NamedFolder<Served>>, Box<Wanted>),
     Reading(Box<Reading>),
     Ended(Box<Answer>),
 }
@@ -105,6 +105,7 @@ struct Reading {
     told: Instant,
     /// `None` when all sums were sent.
     rest: Option<Chunker>,
+    of_snapshot: Option<OfSnapshot>,
 }
 
 /// Why the work on a file ended.
@@ -134,7 +135,7 @@ impl Delta {
     /// A size of chunks that this program does not use.
     pub(crate) fn new(
         reply: Reply,
-        folder: Arc<NamedFolder<LocalSource>>,
+        folder: Arc<NamedFolder<Served>>,
         wanted: Wanted,
         sums: SentSums,
     ) -> Result<Self, Violation> {
@@ -192,12 +193,7 @@ impl Delta {
     }
 
     /// Does what can be done now; returns whether the file has ended.
-    pub(crate) fn work(
-        &self,
-        source: &LocalSource,
-        folders: &Folders<LocalSource>,
-        all: &Deltas,
-    ) -> bool {
+    pub(crate) fn work(&self, source: &Served, folders: &Folders<Served>, all: &Deltas) -> bool {
         let mut progress = lock(&self.progress);
         let end = loop {
             match self.advance(&mut progress, source, folders, all) {
@@ -227,8 +223,8 @@ impl Delta {
     fn advance(
         &self,
         progress: &mut Progress,
-        source: &LocalSource,
-        folders: &Folders<LocalSource>,
+        source: &Served,
+        folders: &Folders<Served>,
         all: &Deltas,
     ) -> Result<bool, End> {
         if let Progress::Asked(folder, wanted) = &*progress {
@@ -266,7 +262,8 @@ impl Delta {
         Ok(true)
     }
 
-    fn opened(&self, opened: Opened, from: u64) -> Result<Reading, End> {
+    fn opened(&self, opened: OpenedFile, from: u64) -> Result<Reading, End> {
+        let OpenedFile { opened, of_snapshot } = opened;
         let (file, meta) = match opened {
             Opened::Wanted(file, meta) => (file, meta),
             Opened::Other(meta) => {
@@ -283,6 +280,7 @@ impl Delta {
             stored: (from > 0).then(|| chunker(0, from.min(meta.size))),
             told: Instant::now(),
             rest: Some(chunker(from, meta.size)),
+            of_snapshot,
         })
     }
 
@@ -331,7 +329,12 @@ impl Delta {
         }
         if ended {
             reading.rest = None;
-            self.send(&Answer::Hashed(reading.hash.finish().into()), &[])?;
+            let hash: [u8; 32] = reading.hash.finish().into();
+            let recorded = reading.of_snapshot.as_ref().and_then(|it| it.recorded);
+            if recorded.is_some_and(|recorded| recorded != hash) {
+                return Err(End::Source(SourceError::Damaged));
+            }
+            self.send(&Answer::Hashed(hash), &[])?;
         }
         Ok(())
     }
@@ -411,7 +414,10 @@ impl Reading {
     /// The last answer: the metadata after the last byte.
     fn answer(&self) -> End {
         match engine::fs::stat::meta(&self.file) {
-            Ok(meta) => End::Answer(Box::new(Answer::Read(Ok((&meta).into())))),
+            Ok(after) => {
+                let after = shown(self.of_snapshot.as_ref(), after);
+                End::Answer(Box::new(Answer::Read(Ok((&after).into()))))
+            }
             Err(error) => error.into(),
         }
     }

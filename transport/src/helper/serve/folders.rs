@@ -4,12 +4,10 @@ use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::sync::{Arc, Mutex};
 
-use engine::entry::{FileId, Kind, Meta, c_name, check_name};
+use engine::SourceError;
+use engine::entry::{FileId, c_name, check_name};
 use engine::threads::lock;
-use engine::{Source, SourceError};
 use rustix::io::Errno;
-
-use crate::local::{LocalFolder, LocalSource};
 
 /// The most folders that the near end may name at a time. Each takes a few hundred bytes, and a handle once it
 /// is open.
@@ -27,19 +25,6 @@ pub(crate) trait Opener {
         name: &CStr,
         id: Option<FileId>,
     ) -> Result<Self::Folder, SourceError>;
-}
-
-impl Opener for LocalSource {
-    type Folder = LocalFolder;
-
-    fn open_child(
-        &self,
-        parent: &LocalFolder,
-        name: &CStr,
-        id: Option<FileId>,
-    ) -> Result<LocalFolder, SourceError> {
-        self.folder(parent, name, &Meta { id, ..Meta::of(Kind::Folder) })
-    }
 }
 
 /// The folders by the numbers that the near end gave them.

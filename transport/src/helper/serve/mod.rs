@@ -1,4 +1,4 @@
-//! The far end: answers the requests of one near end from local folders, until the connection ends.
+//! Answers the requests of the other end from local folders, until the connection ends.
 
 pub(crate) mod confine;
 pub(crate) mod confirm;
@@ -9,10 +9,13 @@ pub(crate) mod folders;
 mod fuzz_tests;
 pub(crate) mod hash;
 pub(crate) mod outbox;
+pub(crate) mod place;
 pub(crate) mod range;
 pub(crate) mod requests;
 pub(crate) mod runner;
+pub(crate) mod served;
 pub(crate) mod sinks;
+pub(crate) mod snapshots;
 #[cfg(test)]
 mod tests;
 pub(crate) mod workers;
@@ -24,16 +27,21 @@ use std::sync::Arc;
 
 use engine::fs::XattrSelection;
 
+use crate::compress::Level;
 use crate::compress::compressor::Compressed;
 use crate::compress::pieces::Decompressed;
-use crate::helper::protocol::features::{COMPRESSES, HASHES, WRITES, asked};
+use crate::helper::protocol::features::{
+    COMPRESSES, COPIES, HASHES, ONLY_ADDS, RECEIVES, WRITES, asked,
+};
 use crate::helper::protocol::frame::{NotUnderstood, append, read};
 use crate::helper::protocol::message::{Answer, Hello, Request};
 use crate::helper::protocol::{CONNECTION, FRAME_MAX, PREAMBLE, PROTOCOL};
 use crate::helper::serve::confine::Roots;
 use crate::helper::serve::folders::Violation;
 use crate::helper::serve::requests::Requests;
+use crate::helper::serve::served::Served;
 use crate::helper::serve::sinks::Line;
+use crate::helper::serve::snapshots::{Copies, Offer};
 use crate::helper::serve::write::Writer;
 use crate::local::{Follow, LocalSource};
 
@@ -42,8 +50,10 @@ use crate::local::{Follow, LocalSource};
 pub struct ServeOptions {
     /// The folders that the near end may use; empty: all that the user may use.
     pub roots: Vec<PathBuf>,
-    /// Whether the near end may write, to restore.
+    /// Whether the near end may write: to restore, and to send snapshots.
     pub writes: bool,
+    /// Whether it may only send snapshots. Nothing in the roots is then read, changed or removed for it.
+    pub only_adds: bool,
     /// Where the version of this program shows.
     pub version: String,
 }
@@ -68,6 +78,9 @@ pub enum ServeError {
     /// The pipe from the near end broke.
     #[error("cannot read the requests: {0}")]
     Read(io::Error),
+    /// The pipe to the near end broke.
+    #[error("cannot answer: {0}")]
+    Write(io::Error),
 }
 
 impl From<NotUnderstood> for ServeError {
@@ -82,53 +95,116 @@ impl From<Violation> for ServeError {
     }
 }
 
-/// Answers requests from `input` on `output` until `input` ends. Confines the calling process to the roots. Calls
-/// `broken` on another thread when `output` breaks; the call itself still waits for `input` then.
-///
-/// # Errors
-/// See [`ServeError`].
-pub fn serve(
-    options: &ServeOptions,
-    input: impl Read,
-    output: impl Write + Send + 'static,
-    broken: impl FnOnce() + Send + 'static,
-) -> Result<(), ServeError> {
-    let roots = Roots::new(&options.roots).map_err(ServeError::Root)?;
-    roots.confine(options.writes).map_err(|error| ServeError::Confine(error.to_string()))?;
-    answer(options, roots, input, output, broken)
-}
-
-/// [`serve`] without the confinement of the process.
+/// Answers a near end that has no snapshots to send.
+#[cfg(test)]
 fn answer(
     options: &ServeOptions,
     roots: Roots,
     mut input: impl Read,
-    mut output: impl Write + Send + 'static,
+    output: impl Write + Send + 'static,
     broken: impl FnOnce() + Send + 'static,
 ) -> Result<(), ServeError> {
+    match greeted(&mut input)? {
+        Some(hello) => answer_greeted(options, roots, hello, input, output, broken),
+        None => Ok(()),
+    }
+}
+
+/// Answers what the other end asks of the snapshots that this end has offered to it, until `input` ends. It was greeted with
+/// [`offer_greeting`].
+///
+/// # Errors
+/// See [`ServeError`].
+pub(crate) fn answer_offer(
+    offer: Offer,
+    level: Option<Level>,
+    mut input: impl Read,
+    output: impl Write + Send + 'static,
+) -> Result<(), ServeError> {
+    let Some(hello) = greeted(&mut input)? else { return Ok(()) };
+    if asked(hello.features).is_some() != level.is_some() {
+        return Err(ServeError::Protocol("another compression than was offered".to_owned()));
+    }
+    let access = Access { roots: Roots::default(), copies: Copies::Offered(offer) };
+    let greeting = Greeting { sent: Vec::new(), compression: level };
+    answer_with((&ServeOptions::default(), access), (hello, greeting), input, output, || {})
+}
+
+/// The greeting of an end that has offered snapshots, which compresses by `level`.
+pub(crate) fn offer_greeting(level: Option<Level>) -> Vec<u8> {
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    greeting(&ServeOptions { version, ..ServeOptions::default() }, level.is_some())
+}
+
+/// How this end greets.
+struct Greeting {
+    /// What it sends.
+    sent: Vec<u8>,
+    compression: Option<Level>,
+}
+
+/// Reads how the other end greets. `None`: it ended before.
+pub(crate) fn greeted(input: &mut impl Read) -> Result<Option<Hello>, ServeError> {
     let mut preamble = [0; PREAMBLE.len()];
-    if !fill(&mut input, &mut preamble)? {
-        return Ok(());
+    if !fill(input, &mut preamble)? {
+        return Ok(None);
     }
     if preamble != *PREAMBLE {
         return Err(ServeError::Protocol("these are no requests".to_owned()));
     }
     let mut frame = Vec::new();
-    if !next(&mut input, &mut frame)? {
-        return Ok(());
+    if !next(input, &mut frame)? {
+        return Ok(None);
     }
-    let (CONNECTION, Request::Hello(hello), []) = read(&frame)? else {
-        return Err(ServeError::Protocol("the first message is no greeting".to_owned()));
-    };
+    match read(&frame)? {
+        (CONNECTION, Request::Hello(hello), []) => Ok(Some(hello)),
+        _ => Err(ServeError::Protocol("the first message is no greeting".to_owned())),
+    }
+}
+
+/// Answers the near end that sent this greeting, until `input` ends. Calls `broken` on another thread when `output` breaks;
+/// the call itself still waits for `input` then.
+///
+/// # Errors
+/// See [`ServeError`].
+pub(crate) fn answer_greeted(
+    options: &ServeOptions,
+    roots: Roots,
+    hello: Hello,
+    input: impl Read,
+    output: impl Write + Send + 'static,
+    broken: impl FnOnce() + Send + 'static,
+) -> Result<(), ServeError> {
+    let copies = if options.only_adds { Copies::None } else { Copies::OfRoots };
+    let compression = asked(hello.features);
+    let greeting = Greeting { sent: greeting(options, compression.is_some()), compression };
+    answer_with((options, Access { roots, copies }), (hello, greeting), input, output, broken)
+}
+
+/// What the other end may read.
+struct Access {
+    roots: Roots,
+    copies: Copies,
+}
+
+fn answer_with(
+    (options, Access { roots, copies }): (&ServeOptions, Access),
+    (hello, greeting): (Hello, Greeting),
+    input: impl Read,
+    mut output: impl Write + Send + 'static,
+    broken: impl FnOnce() + Send + 'static,
+) -> Result<(), ServeError> {
+    let mut frame = Vec::new();
     let line = Arc::new(Line::default());
     let writer = std::thread::Builder::new().name("answers".to_owned());
     let to_write = Arc::clone(&line);
-    let restoring = options.writes.then(|| Writer::new(roots.clone(), Arc::clone(&line)));
+    let restoring = (options.writes && !options.only_adds)
+        .then(|| Writer::new(roots.clone(), Arc::clone(&line)));
     let tasks = restoring.as_ref().map(Writer::tasks);
-    let compression = asked(hello.features);
-    let greeting = greeting(options, compression.is_some());
+    let Greeting { sent, compression } = greeting;
+    // Before any request is read: the greeting shows the other end why this one ends with an error after it.
+    let greeted = output.write_all(&sent).and_then(|()| output.flush());
     let writer = writer.spawn(move || {
-        let greeted = output.write_all(&greeting).and_then(|()| output.flush());
         let outbox = &to_write.outbox;
         let written = greeted.and_then(|()| match compression {
             Some(level) => outbox.write_to(&mut Compressed::new(output, level)),
@@ -143,7 +219,8 @@ fn answer(
     });
     writer.map_err(ServeError::Thread)?;
     let (oldest, newest) = hello.protocols;
-    let mut requests = Requests::new(source(hello), roots, Arc::clone(&line), restoring)
+    let source = Served::new(source(hello));
+    let mut requests = Requests::new(source, roots, Arc::clone(&line), restoring, copies)
         .map_err(ServeError::Thread)?;
     let mut result = Ok(());
     let mut input: Box<dyn Read + '_> = match compression {
@@ -166,9 +243,13 @@ fn answer(
 }
 
 /// The frame that greets the near end.
-fn greeting(options: &ServeOptions, compresses: bool) -> Vec<u8> {
-    let writes = if options.writes { WRITES } else { 0 };
-    let features = HASHES | writes | if compresses { COMPRESSES } else { 0 };
+pub(crate) fn greeting(options: &ServeOptions, compresses: bool) -> Vec<u8> {
+    let features = match (options.writes, options.only_adds) {
+        (true, true) => RECEIVES | ONLY_ADDS,
+        (true, false) => HASHES | COPIES | WRITES | RECEIVES,
+        (false, _) => HASHES | COPIES,
+    };
+    let features = features | if compresses { COMPRESSES } else { 0 };
     let greeting = Answer::Hello { protocol: PROTOCOL, features, version: options.version.clone() };
     let mut frame = Vec::new();
     // A version is shorter than a frame.
@@ -194,7 +275,7 @@ fn source(hello: Hello) -> LocalSource {
 }
 
 /// Reads the next frame into `frame`. `false`: the connection ended between two frames.
-fn next(input: &mut impl Read, frame: &mut Vec<u8>) -> Result<bool, ServeError> {
+pub(crate) fn next(input: &mut impl Read, frame: &mut Vec<u8>) -> Result<bool, ServeError> {
     let mut length = [0; 4];
     if !fill(input, &mut length)? {
         return Ok(false);

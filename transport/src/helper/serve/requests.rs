@@ -6,12 +6,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use engine::SourceError;
 use engine::entry;
 use engine::entry::{FileId, ListedEntry};
 use engine::source::{Root, Terms, Wanted};
 use engine::threads::lock;
-use engine::{Source, SourceError};
 
+use crate::helper::protocol::copy::{CopyAnswer, CopyRequest};
 use crate::helper::protocol::entry::{SentEntry, file_id};
 use crate::helper::protocol::error::SentError;
 use crate::helper::protocol::message::{Answer, Request, SentCrossing, SentRoot};
@@ -22,25 +23,28 @@ use crate::helper::serve::folders::{Folders, NO_NAME, NamedFolder, Violation, ch
 use crate::helper::serve::hash;
 use crate::helper::serve::range;
 use crate::helper::serve::runner::Runner;
+use crate::helper::serve::served::{Served, ServedFolder};
 use crate::helper::serve::sinks::{Content, Line, Listing, Reply};
+use crate::helper::serve::snapshots::{self, Copies};
 use crate::helper::serve::workers::Kind;
 use crate::helper::serve::write::Writer;
-use crate::local::{LocalFolder, LocalSource};
 
 /// The size from which a file is a large one, bytes.
 const LARGE: u64 = 1 << 20;
 
 /// The state of a connection.
 pub(crate) struct Requests {
-    source: Arc<LocalSource>,
+    source: Arc<Served>,
     roots: Roots,
-    folders: Arc<Folders<LocalSource>>,
+    folders: Arc<Folders<Served>>,
     deltas: Arc<Deltas>,
     runner: Runner,
     /// For a restore; `None` if this end only reads.
     writer: Option<Writer>,
     /// What holds for digests from now on.
     terms: Option<Terms>,
+    /// The snapshots that may be copied.
+    copies: Arc<Copies>,
 }
 
 impl Requests {
@@ -49,10 +53,11 @@ impl Requests {
     /// # Errors
     /// The system starts no thread.
     pub(crate) fn new(
-        source: LocalSource,
+        source: Served,
         roots: Roots,
         line: Arc<Line>,
         writer: Option<Writer>,
+        copies: Copies,
     ) -> io::Result<Self> {
         Ok(Self {
             source: Arc::new(source),
@@ -62,6 +67,7 @@ impl Requests {
             runner: Runner::start(line)?,
             writer,
             terms: None,
+            copies: Arc::new(copies),
         })
     }
 
@@ -99,6 +105,7 @@ impl Requests {
         match request {
             Request::Write(_) => {}
             Request::Hello(_) => return Err(Violation("a second greeting")),
+            Request::Copy(request) => self.copy(number, request)?,
             Request::Credit { listings, contents } => {
                 self.runner.line.listings.add(listings);
                 self.runner.line.contents.add(contents);
@@ -198,7 +205,7 @@ impl Requests {
                 self.on_folder(number, folder, kind, move |source, folders, folder, reply| {
                     let sink = Box::new(Content::new(reply.clone()));
                     match folders.open(folder, source) {
-                        Ok(folder) => source.fetch(&folder, vec![wanted], sink),
+                        Ok(folder) => source.fetch(&folder, wanted, sink),
                         Err(error) => reply.answer(&Answer::Read(Err((&error).into()))),
                     }
                 })?;
@@ -215,13 +222,12 @@ impl Requests {
             }
             Request::Range { folder, file, length } => {
                 let wanted = Wanted { again: false, ..file.wanted().ok_or(NO_NAME)? };
-                let work =
-                    move |source: &LocalSource, folders: &Folders<_>, folder: &_, reply: &_| {
-                        match folders.open(folder, source) {
-                            Ok(folder) => range::send(source, &folder, &wanted, length, reply),
-                            Err(error) => reply.answer(&Answer::Read(Err((&error).into()))),
-                        }
-                    };
+                let work = move |source: &Served, folders: &Folders<_>, folder: &_, reply: &_| {
+                    match folders.open(folder, source) {
+                        Ok(folder) => range::send(source, &folder, &wanted, length, reply),
+                        Err(error) => reply.answer(&Answer::Read(Err((&error).into()))),
+                    }
+                };
                 self.on_folder(number, folder, Kind::Range, work)?;
             }
         }
@@ -241,6 +247,16 @@ impl Requests {
             Some(id) if root.entry.meta.id != Some(id) => Err(SourceError::Replaced),
             _ => Ok((root, allowed)),
         });
+        self.opened(number, folder, opened)
+    }
+
+    /// Answers the request that opened a root, and keeps its folder.
+    fn opened(
+        &mut self,
+        number: u32,
+        folder: u64,
+        opened: Result<(Root<ServedFolder>, Allowed), SourceError>,
+    ) -> Result<(), Violation> {
         let (answer, opened) = match opened {
             Ok((Root { entry, folder, was_link, file_system }, allowed)) => {
                 let entry = SentEntry::from(ListedEntry::from(&entry));
@@ -255,7 +271,10 @@ impl Requests {
         Ok(())
     }
 
-    fn open_root(&self, path: &Path) -> Result<(Root<LocalFolder>, Allowed), SourceError> {
+    fn open_root(&self, path: &Path) -> Result<(Root<ServedFolder>, Allowed), SourceError> {
+        if let Some(why) = self.copies.no_other_folders() {
+            return Err(SourceError::Unreadable { action: "open", error: io::Error::other(why) });
+        }
         if !Roots::is_plain(path) {
             return Err(refused());
         }
@@ -270,14 +289,72 @@ impl Requests {
         }
     }
 
+    /// Answers a request of a copy.
+    fn copy(&mut self, number: u32, request: CopyRequest<'_>) -> Result<(), Violation> {
+        let answer = |answer| Answer::Copy(answer);
+        match request {
+            CopyRequest::Receive(_) => return Err(Violation("snapshots that were not announced")),
+            CopyRequest::Snapshots { dir, prefix } => {
+                let place = self.copies.place(&self.roots, dir, prefix);
+                self.runner.run(number, Kind::Entry, move |reply| {
+                    let found = place.and_then(|place| place.snapshots());
+                    reply.answer(&answer(CopyAnswer::Snapshots(found)));
+                })?;
+            }
+            CopyRequest::Holds { dir, prefix, from } => {
+                let place = self.copies.place(&self.roots, dir, prefix);
+                self.runner.run(number, Kind::Entry, move |reply| {
+                    let found = place.and_then(|place| place.holds(from));
+                    reply.answer(&answer(CopyAnswer::Holds(found)));
+                })?;
+            }
+            CopyRequest::Beside { snapshot, from } => {
+                let place = self.copies.place(&self.roots, snapshot.dir, snapshot.prefix);
+                let stamp = snapshot.stamp;
+                self.runner.run(number, Kind::Entry, move |reply| {
+                    let found = place.and_then(|place| place.beside(stamp, from));
+                    reply.answer(&answer(CopyAnswer::Beside(found)));
+                })?;
+            }
+            CopyRequest::Open { folder, snapshot, id } => {
+                let place = self.copies.place(&self.roots, snapshot.dir, snapshot.prefix);
+                let (outbox, offer) = (&self.runner.line.outbox, self.copies.offer());
+                let opened = snapshots::while_working(
+                    || place.and_then(|place| place.open(snapshot.stamp, snapshot.previous)),
+                    || {
+                        // An error means that the connection has ended.
+                        let _ = outbox.answer(number, &answer(CopyAnswer::Working));
+                        // Meanwhile no report is read.
+                        offer.into_iter().for_each(|offer| {
+                            let _ = (offer.told)(&[]);
+                        });
+                    },
+                );
+                let opened = opened.map_err(SourceError::from).and_then(|root| match file_id(id) {
+                    Some(id) if root.entry.meta.id != Some(id) => Err(SourceError::Replaced),
+                    _ => Ok((root, Allowed::Read)),
+                });
+                self.opened(number, folder, opened)?;
+            }
+            CopyRequest::Tell { what } => {
+                let Some(offer) = self.copies.offer() else {
+                    return Err(Violation("a report of a copy that is none"));
+                };
+                let goes_on = (offer.told)(what);
+                // At once: after the last report nothing more is read. An error means that the connection has ended.
+                let told = answer(CopyAnswer::Told(goes_on, (offer.rate)()));
+                let _ = self.runner.line.outbox.answer(number, &told);
+            }
+        }
+        Ok(())
+    }
+
     fn on_folder(
         &self,
         number: u32,
         folder: u64,
         kind: Kind,
-        work: impl FnOnce(&LocalSource, &Folders<LocalSource>, &NamedFolder<LocalSource>, &Reply)
-        + Send
-        + 'static,
+        work: impl FnOnce(&Served, &Folders<Served>, &NamedFolder<Served>, &Reply) + Send + 'static,
     ) -> Result<(), Violation> {
         let folder = self.folders.get(folder)?;
         let (source, folders) = (Arc::clone(&self.source), Arc::clone(&self.folders));

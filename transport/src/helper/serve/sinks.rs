@@ -199,7 +199,10 @@ impl ContentSink for Content {
         ControlFlow::Break(())
     }
 
-    fn hashed(&mut self, _: usize, _: [u8; 32]) {}
+    /// The recorded hash of a snapshot's file. Without credit the last byte was not sent, so it is not sent either.
+    fn hashed(&mut self, _: usize, hash: [u8; 32]) {
+        let _ = self.hold(&Answer::Hashed(hash), &[]);
+    }
 
     fn same(&mut self, _: usize, _: ContentProof) {}
 

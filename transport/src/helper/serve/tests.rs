@@ -150,6 +150,21 @@ fn a_folder_is_listed_entered_and_read() {
     near.end().unwrap();
 }
 
+#[test]
+fn the_greeting_is_sent_before_a_request_is_refused() {
+    let (mut near, far) = UnixStream::pair().unwrap();
+    near.write_all(PREAMBLE).unwrap();
+    let mut sent = Vec::new();
+    append(&mut sent, CONNECTION, &Request::Hello(Hello::default()), &[]).unwrap();
+    sent.extend([0, 0, 0, 1, 255]);
+    near.write_all(&sent).unwrap();
+    let output = far.try_clone().unwrap();
+    assert!(answer(&ServeOptions::default(), Roots::default(), far, output, || {}).is_err());
+    // The far end does not wait for the thread that writes answers.
+    near.set_nonblocking(true).unwrap();
+    near.read_exact(&mut [0; 5]).unwrap();
+}
+
 /// A near end that has opened a folder of 3,000 files with long names as folder 1 and allows all of its listing.
 fn large_folder() -> (tempfile::TempDir, Near) {
     let scratch = tempfile::tempdir().unwrap();
@@ -252,7 +267,7 @@ fn what_is_no_protocol_ends_the_far_end_with_an_error() {
     };
     assert!(violation(&Request::List { folder: 4 }).contains("unknown folder"));
     assert!(violation(&Request::Hello(Hello::default())).contains("second greeting"));
-    let expected = SentExpected { digest: [0; 16], below: false, entries: 0 };
+    let expected = SentExpected { digest: [0; 16], below: false, entries: 0, chain: Vec::new() };
     assert!(violation(&Request::Confirm { folder: 4, expected }).contains("without terms"));
     let name = |name| Request::Folder { folder: 1, parent: 0, name, id: None };
     assert!(violation(&name(b"a/b")).contains("name"));
@@ -402,13 +417,45 @@ fn digest(near: &mut Near, terms: &Terms, folder: u64, below: &[(&str, Digest)])
 }
 
 fn confirm(near: &mut Near, folder: u64, digest: Digest, below: bool, entries: u64) -> Answer {
-    let expected = SentExpected { digest, below, entries };
+    let expected = SentExpected { digest, below, entries, chain: Vec::new() };
     near.ask(&Request::Confirm { folder, expected });
     let (_, answer, _) = near.next();
     if matches!(answer, Answer::Batch(_)) {
         assert!(matches!(near.next(), (_, Answer::Listed(Ok(())), _)));
     }
     answer
+}
+
+#[test]
+fn of_a_chain_of_folders_as_many_are_confirmed_as_are_equal() {
+    let scratch = tempfile::tempdir().unwrap();
+    let top = scratch.path().canonicalize().unwrap();
+    let paths = ["", "a", "a/b", "a/b/c"];
+    fs::create_dir_all(top.join("a/b/c/d")).unwrap();
+    fs::write(top.join("a/b/c/file"), "").unwrap();
+    let mut near = Near::greeted(&[]);
+    for (number, path) in paths.iter().enumerate() {
+        near.root(number as u64, &top.join(path)).unwrap();
+    }
+    let terms = Terms { key: DigestKey::new([4; 32]), since: None, links: true };
+    near.send(CONNECTION, &Request::Terms((&terms).into()));
+    let own: Vec<_> = (0..4).map(|folder| digest(&mut near, &terms, folder, &[])).collect();
+    let mut confirmed = |digest: Digest, chain: &[Digest]| {
+        let chain = chain.to_vec();
+        let sent = SentExpected { digest, below: false, entries: 1, chain: chain.clone() };
+        near.ask(&Request::Confirm { folder: 0, expected: sent });
+        let (_, Answer::Same(same), _) = near.next() else { panic!("not the same") };
+        let expected = Expected { terms, digest, below: false, entries: 1, folders: 1, chain };
+        same.confirmed(&expected).unwrap().folders.iter().map(|id| id.ino).collect::<Vec<_>>()
+    };
+    let ids: Vec<_> =
+        paths[1..].iter().map(|path| fs::metadata(top.join(path)).unwrap().ino()).collect();
+    assert_eq!(confirmed(own[0], &[]), ids[..1]);
+    assert_eq!(confirmed(own[0], &own[1..3]), ids[..3]);
+    // The last one has two entries.
+    assert_eq!(confirmed(own[0], &own[1..]), ids[..3]);
+    assert_eq!(confirmed(own[0], &[own[1], [7; 16], own[2]]), ids[..2]);
+    assert_eq!(confirmed(own[0], &[[7; 16], own[2]]), ids[..1]);
 }
 
 #[test]
@@ -433,8 +480,14 @@ fn a_folder_is_confirmed_only_as_long_as_nothing_in_it_changes() {
     // One folder: its subfolder, and no entry with several names.
     let own = digest(&mut near, &terms, 0, &[]);
     let Answer::Same(same) = confirm(&mut near, 0, own, false, 2) else { panic!() };
-    let expected =
-        |folders, digest, below, entries| Expected { terms, digest, below, entries, folders };
+    let expected = |folders, digest, below, entries| Expected {
+        terms,
+        digest,
+        below,
+        entries,
+        folders,
+        chain: Vec::new(),
+    };
     let known = same.clone().confirmed(&expected(1, own, false, 2)).unwrap();
     assert_eq!(known.folders.iter().map(|id| (id.dev, id.ino)).collect::<Vec<_>>(), [inode("sub")]);
     assert_eq!(known.several, []);
@@ -477,7 +530,7 @@ fn a_large_folder_is_confirmed_and_listed_if_it_differs() {
     near.send(CONNECTION, &Request::Terms((&terms).into()));
     let all = digest(&mut near, &terms, 1, &[]);
     assert!(matches!(confirm(&mut near, 1, all, false, 3000), Answer::Same(_)));
-    let expected = SentExpected { digest: [0; 16], below: false, entries: 3000 };
+    let expected = SentExpected { digest: [0; 16], below: false, entries: 3000, chain: Vec::new() };
     near.ask(&Request::Confirm { folder: 1, expected });
     let mut listed = 0;
     loop {

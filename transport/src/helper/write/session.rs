@@ -70,7 +70,8 @@ impl WriteSession {
         let shared = Arc::clone(&round_trip);
         let (quit, wake) = (Quit::new(stopped), Arc::new(Notify::new()));
         let scheduler = Box::new(move || WriteScheduler::new(shared));
-        let network = Network { address, options, service, commands, quit, scheduler, wake };
+        let way = address.into();
+        let network = Network { way, options, service, commands, quit, scheduler, wake };
         let sender = to_network.clone();
         let (connected, greeting) = Connected::start("helper-network", network, to_network, [])?;
         if !greeting.writes {

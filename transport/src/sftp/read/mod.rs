@@ -82,7 +82,8 @@ impl SftpSource {
         let (wake, under_way) = (Arc::clone(&delivery.backlog.less), options.under_way);
         let scheduler = Box::new(move || ReadScheduler::new(delivery).limited(under_way));
         let quit = Quit::new(stopped);
-        let network = Network { address, options, service: Sftp, commands, quit, scheduler, wake };
+        let way = address.into();
+        let network = Network { way, options, service: Sftp, commands, quit, scheduler, wake };
         let (connected, _) = Connected::start("sftp-network", network, to_network, threads)?;
         Ok(Self { connected })
     }

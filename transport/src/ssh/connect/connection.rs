@@ -411,6 +411,23 @@ impl<O> OpenedChannel<O> {
         self
     }
 
+    /// Greets on a channel that another program opened.
+    ///
+    /// # Errors
+    /// What is wrong with it, for a message.
+    pub(crate) async fn greet_on(
+        service: &impl Service<Offers = O>,
+        (to, from): (OwnedFd, OwnedFd),
+        limit: Duration,
+    ) -> Result<Self, String> {
+        match timeout(limit, Self::greet(service, to, from, None)).await {
+            Ok(Ok(channel)) => Ok(channel),
+            Ok(Err(Fault::Io(error))) => Err(error.to_string()),
+            Ok(Err(Fault::Words(_, Violation(what)))) => Err(what.to_owned()),
+            Err(_) => Err(format!("no greeting within {} seconds", limit.as_secs())),
+        }
+    }
+
     async fn greet(
         service: &impl Service<Offers = O>,
         to: OwnedFd,

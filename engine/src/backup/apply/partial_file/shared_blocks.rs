@@ -14,8 +14,8 @@ use rustix::io::Errno;
 
 use crate::entry::Kind;
 use crate::fs::extents;
+use crate::fs::extents::next_data;
 use crate::fs::metadata::stat;
-use crate::repository::content::next_data;
 
 /// The smallest size, in bytes, of a file that shares blocks.
 pub(crate) const LEAST: u64 = 1 << 20;

@@ -18,9 +18,11 @@ use crate::backup::walk::folder::{FolderHandles, WalkFolder};
 use crate::backup::walk::state::WalkState;
 use crate::backup::walk::state::tally::Batched;
 use crate::backup::walk::state::task::InFlight;
+use crate::entry::digest::Method;
 use crate::entry::{Entry, Kind, ListedEntry, Meta};
 use crate::monitor::add;
 use crate::monitor::event::Instead;
+use crate::repository::manifest::record::RecordedHash;
 use crate::source::{ContentProof, ContentSink, Source, SourceError};
 
 /// How many times the run reads a file again that changed while it was read.
@@ -150,6 +152,7 @@ impl<S: Source> FileReceiver<S> {
         let built = self.built.remove(&index).unwrap_or_default();
         if same && self.is_damaged(index, &built) {
             self.discard(index)?;
+            self.built.insert(index, built);
             self.unread(index, SourceError::Damaged);
             return Ok(ReadResult::Missing);
         }
@@ -348,7 +351,19 @@ impl<S: Source> FileReceiver<S> {
         })
     }
 
+    /// Records in the manifest that the copy lacks a file.
+    fn lacks(&self, index: usize) {
+        let entry = &self.items[index].entry;
+        let hash = self.built.get(&index).and_then(|built| built.hash);
+        let content = hash.map(|hash| RecordedHash::new(Method::of(&entry.meta), &hash.into()));
+        let (place, content) = (&self.folder.place, content.unwrap_or_default());
+        self.writer.manifest.lack(place, &entry.name, &entry.meta, content);
+    }
+
     fn unread(&mut self, index: usize, error: SourceError) {
+        if self.walk.keep().of_snapshot {
+            self.lacks(index);
+        }
         let name = self.items[index].entry.name.clone();
         if let Err(error) = self.writer.unread(&self.folder, &name, error) {
             self.walk.fail(error);

@@ -32,6 +32,20 @@ impl BaseNames {
         (read.is_ok() && fits).then_some(found)
     }
 
+    /// The names in `dir` if the only one is that of a folder, and those in that folder if so, up to `depth` folders deep. `None`
+    /// if there are others.
+    pub(crate) fn chain(dir: &Dir, depth: usize) -> Option<Self> {
+        let mut found = Self::read(dir, 1)?;
+        let [(0, below)] = &mut found.folders[..] else { return None };
+        if let Ok(child) = dir.child_if_here(&found.names[0])
+            && let Some(depth) = depth.checked_sub(1)
+            && let Some(names) = Self::chain(&child, depth)
+        {
+            *below = names;
+        }
+        Some(found)
+    }
+
     /// The names in `dir` and everywhere below it. Subtracts their number from `most`. `None` if there are more, if folders
     /// are nested more than `depth` times, or if a folder cannot be read.
     pub(crate) fn below(dir: &Dir, most: &mut usize, depth: usize) -> Option<Self> {
@@ -72,5 +86,17 @@ mod tests {
         assert!(below(4, 2).is_some() && below(3, 2).is_none() && below(4, 1).is_none());
         assert_eq!(BaseNames::read(&dir, 1).map(|found| found.names), Some(vec![c"a".to_owned()]));
         assert_eq!(BaseNames::read(&dir, 0), None);
+        // `a` has only `b`, which has files.
+        let folders = |found: Option<BaseNames>| {
+            let (mut count, mut found) = (0, found);
+            while let Some((_, below)) = found.and_then(|mut found| found.folders.pop()) {
+                (count, found) = (count + 1, Some(below));
+            }
+            count
+        };
+        assert_eq!(folders(BaseNames::chain(&dir, 9)), 2);
+        assert_eq!(folders(BaseNames::chain(&dir, 0)), 1);
+        let deep = Dir::at(&top.path().join("a/b")).unwrap();
+        assert_eq!(BaseNames::chain(&deep, 9), None);
     }
 }

@@ -40,6 +40,8 @@ impl std::fmt::Debug for ConfirmedFolder {
 /// What a source was asked to confirm.
 pub(crate) struct Asked {
     pub(crate) known: KnownFolder,
+    /// Whether the source may confirm less of what is below.
+    pub(crate) chain: bool,
     pub(crate) reply: Arc<Reply>,
     /// Fewer requests start while these entries are in memory.
     pub(crate) hold: Hold,
@@ -111,9 +113,11 @@ impl<'a> From<ListedEntry<'a>> for Compared<'a> {
 pub(crate) struct Unasked;
 
 /// The metadata that the source's entry has if it is still the base's. Without a change time, the times do not show that
-/// it may have changed: the source has checked this.
+/// it may have changed: the source has checked this. A snapshot that is copied has checked that the one before it shares the
+/// inode.
 fn unchanged(meta: &Meta) -> Meta {
-    Meta { ctime: Time::default(), id: None, links: 1, ..meta.clone() }
+    let is_shared = meta.kind != Kind::Folder;
+    Meta { ctime: Time::default(), id: None, links: 1, is_shared, ..meta.clone() }
 }
 
 /// The source's entry if it is still `base`.
@@ -162,6 +166,26 @@ impl KnownFolder {
             digest.add(entry, below.get(&at));
         }
         digest.finish()
+    }
+
+    /// The digest of its own entries, that of those of its first subfolder, and so on.
+    pub(crate) fn chain(&self, key: DigestKey) -> Vec<Digest> {
+        let mut digest = FolderDigest::new(key);
+        self.entries.iter().for_each(|entry| digest.add(entry, None));
+        let mut chain = vec![digest.finish()];
+        let below = self.folders.first().and_then(|(_, below)| below.as_ref());
+        chain.extend(below.into_iter().flat_map(|below| below.chain(key)));
+        chain
+    }
+
+    /// Forgets what is more than `depth` folders below this one.
+    pub(crate) fn cut(&mut self, depth: usize) {
+        for (_, below) in &mut self.folders {
+            match (depth.checked_sub(1), &mut *below) {
+                (Some(depth), Some(folder)) => folder.cut(depth),
+                _ => *below = None,
+            }
+        }
     }
 
     /// Adds what the source knows of the entries.
@@ -264,6 +288,32 @@ mod tests {
 
     fn id(ino: u64) -> FileId {
         FileId { dev: 9, ino }
+    }
+
+    #[test]
+    fn as_much_of_a_chain_is_known_as_the_source_confirms() {
+        let chain = || {
+            let mut known = KnownFolder::default();
+            known.push(b"c", held(Kind::Folder), None);
+            for name in [b"b", b"a"] {
+                let mut above = KnownFolder::default();
+                above.push(name, held(Kind::Folder), Some(known));
+                known = above;
+            }
+            known
+        };
+        let mut alone = KnownFolder::default();
+        alone.push(b"a", held(Kind::Folder), None);
+        let digests = chain().chain(KEY());
+        assert_eq!((digests.len(), digests[0]), (3, alone.digest(KEY())));
+        assert_ne!(digests[0], digests[1]);
+        for count in 1..=3 {
+            let mut known = chain();
+            known.cut(count - 1);
+            let folders = (1..=count as u64).map(id).collect();
+            known.confirm(Confirmed { folders, several: Vec::new() }).unwrap();
+            assert_eq!(known.count().1, count);
+        }
     }
 
     #[test]

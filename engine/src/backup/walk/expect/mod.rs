@@ -43,6 +43,8 @@ const AS_REQUEST: usize = 128;
 enum Reach {
     Folder,
     Tree,
+    /// The folder, and the only subfolder as long as there is only one.
+    Chain,
 }
 
 /// The base's side of a folder.
@@ -95,9 +97,17 @@ impl<S: Source> WalkState<S> {
             if !self.would_keep(side, name, &base, here.as_ref(), since) {
                 return None;
             }
-            let below = match (base.meta.kind, reach) {
+            let names = match (base.meta.kind, reach) {
                 (Kind::Folder, Reach::Tree) => {
-                    let (_, names) = folders.next().filter(|(folder, _)| *folder == at)?;
+                    Some(folders.next().filter(|(folder, _)| *folder == at)?.1)
+                }
+                (Kind::Folder, Reach::Chain) => {
+                    folders.next().map(|(_, names)| names).filter(|names| !names.names.is_empty())
+                }
+                _ => None,
+            };
+            let below = match names {
+                Some(names) => {
                     let place = side.place.child(name, None);
                     let dir = side.base.child_if_here(name).ok()?;
                     let base_records = self.set.base.kept.load(&place).ok()?;
@@ -105,7 +115,7 @@ impl<S: Source> WalkState<S> {
                     let side = Side { place, base, base_records, here: None };
                     Some(self.known(&side, names, reach, since)?)
                 }
-                _ => None,
+                None => None,
             };
             known.push(name.to_bytes(), base, below);
         }
@@ -138,15 +148,16 @@ impl<S: Source> WalkState<S> {
         kept && step.verdict == Verdict::Same
     }
 
-    /// The names of the base in `folder` and below it; `None` if one request cannot cover them.
-    fn names_below(
+    /// The base, if nothing else is known of what is below `folder`.
+    fn base_alone<'a>(
         folder: &WalkFolder<S::Folder>,
-        handles: &FolderHandles<S::Folder>,
-    ) -> Option<BaseNames> {
+        handles: &'a FolderHandles<S::Folder>,
+    ) -> Option<&'a Dir> {
         let layout = folder.node.as_ref().is_some_and(|node| !node.below.is_empty());
-        let alone = folder.fresh || handles.here.is_none();
-        let base = handles.base.as_ref().filter(|_| alone && !layout)?;
-        BaseNames::below(base, &mut TREE.clone(), DEEPEST)
+        // The top of a new snapshot exists and is empty.
+        let is_empty = |here: &Dir| BaseNames::read(here, 0).is_some();
+        let alone = || folder.fresh || handles.here.as_ref().is_none_or(is_empty);
+        handles.base.as_ref().filter(|_| !layout && alone())
     }
 
     /// What `folder` and its subfolders have if nothing has changed, and what else must hold for that.
@@ -193,22 +204,38 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         let Some((key, handles)) = key.zip(handles) else {
             return state.source.list(source, listing(&arrival));
         };
-        let expectation = |reach, names| state.expectation(folder, &handles, key, (reach, names));
-        let names = if below { WalkState::<S>::names_below(folder, &handles) } else { None };
-        let tree = names.and_then(|names| expectation(Reach::Tree, names));
-        let below = tree.is_some();
-        let names = || BaseNames::read(handles.base.as_ref()?, FOLDER);
-        let known = tree.or_else(|| expectation(Reach::Folder, names()?));
-        let Some((known, terms)) = known else {
+        let alone = if below { WalkState::<S>::base_alone(folder, &handles) } else { None };
+        let names = |reach| match reach {
+            Reach::Chain => BaseNames::chain(alone?, DEEPEST),
+            Reach::Tree => BaseNames::below(alone?, &mut TREE.clone(), DEEPEST),
+            Reach::Folder => BaseNames::read(handles.base.as_ref()?, FOLDER),
+        };
+        let expectation = |reach| {
+            let expected = state.expectation(folder, &handles, key, (reach, names(reach)?))?;
+            Some((reach, expected))
+        };
+        // A chain leads to where something differs in one round trip.
+        let found = [Reach::Chain, Reach::Tree, Reach::Folder].into_iter().find_map(expectation);
+        let Some((reach, (known, terms))) = found else {
             return state.source.list(source, listing(&arrival));
         };
-        let (entries, folders) = known.count();
-        let digest = known.digest(key);
-        let expected = Expected { terms, digest, below, entries, folders };
+        let expected = match reach {
+            Reach::Chain => {
+                let mut chain = known.chain(key);
+                let digest = chain.remove(0);
+                Expected { terms, digest, below: false, entries: 1, folders: 1, chain }
+            }
+            Reach::Tree | Reach::Folder => {
+                let ((entries, folders), digest) = (known.count(), known.digest(key));
+                let below = reach == Reach::Tree;
+                Expected { terms, digest, below, entries, folders, chain: Vec::new() }
+            }
+        };
         let reply = Arc::<Reply>::default();
-        let requests = usize::try_from(entries).unwrap_or(usize::MAX) / AS_REQUEST;
+        let requests = usize::try_from(expected.entries).unwrap_or(usize::MAX) / AS_REQUEST;
         let hold = Arc::new(state.queue.hold_as(requests));
-        *lock(&arrival.asked) = Some(Asked { known, reply: Arc::clone(&reply), hold });
+        *lock(&arrival.asked) =
+            Some(Asked { known, chain: reach == Reach::Chain, reply: Arc::clone(&reply), hold });
         state.guesses.add();
         state.source.confirm(source, expected, reply, listing(&arrival));
     }
@@ -223,8 +250,13 @@ impl<S: Source, T: PlanSink<S>> Walk<S, T> {
         folder: &Arc<WalkFolder<S::Folder>>,
         asked: Asked,
     ) -> Result<ControlFlow<(), Confirmation>, RunError> {
-        let Asked { mut known, reply, hold } = asked;
+        let Asked { mut known, chain, reply, hold } = asked;
         let found = reply.take();
+        if let Some(Found::Same(confirmed)) = &found
+            && chain
+        {
+            known.cut(confirmed.folders.len().saturating_sub(1));
+        }
         if !matches!(found, Some(Found::Same(_))) {
             self.state.guesses.differs();
         }

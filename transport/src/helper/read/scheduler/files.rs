@@ -114,6 +114,12 @@ impl HelperScheduler {
                 self.delivery.fetched(file.request, ContentPart::Hole(file.index, length));
                 Ok(false)
             }
+            // The recorded hash of a snapshot's file.
+            Answer::Hashed(hash) => {
+                file.has_hash()?;
+                self.delivery.fetched(file.request, ContentPart::Hashed(file.index, hash));
+                Ok(false)
+            }
             Answer::Read(result) => self.read_to_end(id, result).map(|()| true),
             _ => Err(WRONG),
         }

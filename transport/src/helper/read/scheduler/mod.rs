@@ -10,7 +10,6 @@ mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
@@ -19,11 +18,12 @@ use std::time::{Duration, Instant};
 use engine::SourceError;
 
 use crate::delivery::{Delivery, ListingPart, QUEUED};
-use crate::helper::protocol::message::{Answer, Request};
+use crate::helper::protocol::copy::CopyAnswer;
+use crate::helper::protocol::message::Answer;
 use crate::helper::protocol::{CONNECTION, frame};
 use crate::helper::read::asked::Asked;
 use crate::helper::read::channel::{HelperChannel, Purpose, WRONG};
-use crate::helper::read::command::{Command, PendingQuery, Query};
+use crate::helper::read::command::{Command, PendingQuery};
 use crate::helper::read::delta::{DeltaCommand, Event};
 use crate::helper::read::files::FileFetch;
 use crate::helper::read::folder::FolderHandle;
@@ -171,47 +171,27 @@ impl HelperScheduler {
     fn start_query(&mut self, id: u64) {
         let purpose = Purpose::Query(id);
         let Some(asked) = self.queries.get(&id) else { return };
-        let folder = match &asked.query {
-            Query::Look(folder, _) | Query::Crossing(folder, _) => Some(folder),
-            Query::Root(..) | Query::Clock => None,
-        };
+        let folder = asked.query.folder();
         let Some(number) = self.channel_for(folder.map(AsRef::as_ref), false) else { return };
         let channel = &mut self.channels[number];
         if let Some(folder) = folder {
             channel.open(folder);
         }
-        match &asked.query {
-            Query::Root(folder, path) => {
-                let (path, folder) = (path.as_os_str().as_bytes(), *folder);
-                channel.ask_root(folder, &Request::Root { folder, path, id: None }, purpose);
-            }
-            Query::Look(folder, name) => {
-                let (folder, name) = (folder.number, name.to_bytes());
-                channel.ask(&Request::Look { folder, name }, purpose);
-            }
-            Query::Crossing(folder, name) => {
-                let (folder, name) = (folder.number, name.to_bytes());
-                channel.ask(&Request::Crossing { folder, name }, purpose);
-            }
-            Query::Clock => drop(channel.ask(&Request::Clock, purpose)),
+        let request = asked.query.request();
+        match asked.query.opens() {
+            Some(folder) => channel.ask_root(folder, &request, purpose),
+            None => drop(channel.ask(&request, purpose)),
         }
     }
 
-    fn query_answer(&mut self, id: u64, answer: Answer) -> Result<(), Violation> {
-        let Some(asked) = self.queries.remove(&id) else { return Err(WRONG) };
-        let fits = matches!(
-            (&asked.query, &answer),
-            (Query::Root(..), Answer::Root(_))
-                | (Query::Look(..), Answer::Look(_))
-                | (Query::Crossing(..), Answer::Crossing(_))
-                | (Query::Clock, Answer::Clock(_))
-        );
-        if !fits {
-            self.queries.insert(id, asked);
-            return Err(WRONG);
+    /// Processes an answer to the query `id`; returns whether it is the last one.
+    fn query_answer(&mut self, id: u64, answer: Answer) -> Result<bool, Violation> {
+        let asked = self.queries.get(&id).ok_or(WRONG)?;
+        let is_last = asked.query.is_last(&answer).ok_or(WRONG)?;
+        if is_last && let Some(asked) = self.queries.remove(&id) {
+            asked.reply(Ok(answer));
         }
-        asked.reply(Ok(answer));
-        Ok(())
+        Ok(is_last)
     }
 }
 
@@ -292,12 +272,13 @@ impl Scheduler for HelperScheduler {
         self.round_trip = self.round_trip.min(now.saturating_duration_since(asked));
         let bytes = frame.len() + size_of::<u32>();
         let is_last = match purpose {
-            Purpose::Query(id) => self.query_answer(id, answer).map(|()| true)?,
+            Purpose::Query(id) => self.query_answer(id, answer)?,
             Purpose::Listing(id) => self.listing_answer(number, id, answer, bytes)?,
             Purpose::File(id) => self.file_answer(number, id, answer, (content, bytes))?,
             Purpose::Range(id) => self.range_answer((number, request), id, answer, content)?,
             Purpose::Opening => match answer {
                 Answer::Root(_) => true,
+                Answer::Copy(CopyAnswer::Working) => false,
                 _ => return Err(WRONG),
             },
             Purpose::Unwanted => {

@@ -96,6 +96,11 @@ impl HelperScheduler {
                 ranges.hole(asked, length)?;
                 Ok(false)
             }
+            // The recorded hash of a snapshot's file comes with each range.
+            Answer::Hashed(hash) => {
+                file.recorded = Some(hash);
+                Ok(false)
+            }
             Answer::Read(result) => {
                 let is_complete = ranges.range_ended(asked)?;
                 let after: Result<Meta, SourceError> = match result {
@@ -138,6 +143,9 @@ impl HelperScheduler {
         if file.ranges.as_ref().is_some_and(|ranges| ranges.is_settled() && !ranges.has_ended())
             && let Some(after) = file.after.take()
         {
+            if let Some(hash) = file.recorded.take() {
+                self.delivery.fetched(file.request, ContentPart::Hashed(file.index, hash));
+            }
             self.end_divided(id, Ok(after));
         }
     }

@@ -21,6 +21,7 @@ use crate::helper::protocol::delta::{Origin, SentPart, SentSums};
 use crate::helper::protocol::entry::{SentEntry, SentMeta};
 use crate::helper::protocol::error::SentError;
 use crate::helper::read::delta::worker;
+use crate::helper::read::folder::Way;
 use crate::helper::version::Version;
 use crate::ssh::options::Traffic;
 
@@ -91,7 +92,12 @@ impl Near {
         let (to, ends) = channel();
         let mut near = Self {
             scheduler: HelperScheduler::new(Arc::default(), delivery, deltas, None),
-            root: Arc::new(FolderHandle::root(1, PathBuf::from("/r"), None, Arc::new(|_| {}))),
+            root: Arc::new(FolderHandle::root(
+                1,
+                Way::Root(PathBuf::from("/r")),
+                None,
+                Arc::new(|_| {}),
+            )),
             ends,
             to,
             threads: threads.into_iter().chain([builder]).collect(),
@@ -106,7 +112,13 @@ impl Near {
         let _entered = self._runtime.enter();
         let (to, _) = tokio::net::unix::pipe::pipe().unwrap();
         let outbox = Outbox::new(Rc::new(to), Traffic::default(), None);
-        let greeting = Greeting { version: Version::default(), compression: None, hashes: true };
+        let greeting = Greeting {
+            version: Version::default(),
+            compression: None,
+            hashes: true,
+            copies: false,
+            only_adds: false,
+        };
         self.scheduler.add_channel(outbox, greeting, true);
         self.pump();
     }

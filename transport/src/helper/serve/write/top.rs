@@ -1,8 +1,7 @@
 //! Opens the folder that a restore writes to.
 
-use std::ffi::OsString;
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use engine::SourceError;
@@ -13,6 +12,7 @@ use engine::restore::{LocalTarget, PlaceError, Target, own_maker};
 use crate::helper::protocol::write::{SentPlaceError, SentTarget};
 use crate::helper::serve::confine::Roots;
 use crate::helper::serve::folders::Violation;
+use crate::helper::serve::place::absolute;
 use crate::helper::serve::write::state::{WriteState, described};
 
 /// What the near end asks for.
@@ -92,36 +92,4 @@ fn resolved(path: &Path, roots: &Roots, make: bool) -> Result<(PathBuf, LocalTar
 fn outside() -> io::Error {
     let why = "the helper at the far end was started with --root for other folders; add --root with this one to its command, in ~/.ssh/authorized_keys there";
     io::Error::new(io::ErrorKind::PermissionDenied, why)
-}
-
-/// The folder as an absolute path. A relative path, and one that begins with `~/`, begins in the user's home.
-fn absolute(path: &[u8]) -> PathBuf {
-    let home = || std::env::home_dir().filter(|home| home.has_root()).unwrap_or("/".into());
-    let below = match path {
-        b"~" => Some(&b""[..]),
-        _ => path.strip_prefix(b"~/").or_else(|| (!path.starts_with(b"/")).then_some(path)),
-    };
-    match below {
-        Some(b"") => home(),
-        Some(below) => home().join(std::ffi::OsStr::from_bytes(below)),
-        None => OsString::from_vec(path.to_vec()).into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_folder_that_does_not_begin_at_the_root_begins_at_home() {
-        let home = std::env::home_dir().unwrap();
-        for dir in ["", "~", "~/"] {
-            assert_eq!(absolute(dir.as_bytes()), home, "{dir}");
-        }
-        for dir in ["a/b", "~/a/b"] {
-            assert_eq!(absolute(dir.as_bytes()), home.join("a/b"), "{dir}");
-        }
-        assert_eq!(absolute(b"~other/a"), home.join("~other/a"));
-        assert_eq!(absolute(b"/srv/a"), Path::new("/srv/a"));
-    }
 }

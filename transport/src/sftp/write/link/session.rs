@@ -74,7 +74,8 @@ impl Session {
         let for_scheduler = Arc::clone(&server);
         let scheduler = Box::new(move || WriteScheduler::new(for_scheduler));
         let (service, wake) = (Sftp, Arc::new(Notify::new()));
-        let network = Network { address, options, service, commands, quit, scheduler, wake };
+        let way = address.into();
+        let network = Network { way, options, service, commands, quit, scheduler, wake };
         let (ready, connected) = sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("sftp-network".to_owned())

@@ -1,6 +1,12 @@
 //! The table of settings, one row for each. Flags, variables, keys, help, the example file and the checks
 //! derive from it.
 
+pub(crate) mod example;
+pub(crate) mod find;
+pub(crate) mod row;
+#[cfg(test)]
+mod tests;
+
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,15 +18,15 @@ use engine::snapshot::ChangeBrake;
 use lettre::message::Mailbox;
 use transport::remote::RemoteHelper;
 
-use crate::config::alert_channels::{AlertLevel, Security};
 use crate::config::checks::value::{GivenValue, Raw, give};
 use crate::config::checks::{alerts, backup, copies, limits, value, web};
-use crate::config::io_priority::IoPriority;
-use crate::config::log_format::Format;
 use crate::config::mistake::{Mistake, SettingOrigin};
 use crate::config::rsync::Param;
-use crate::config::setting_row::SettingRow;
-pub(crate) use crate::config::setting_row::ValueTypes;
+use crate::config::setting::row::SettingRow;
+pub(crate) use crate::config::setting::row::ValueTypes;
+use crate::config::values::alert_channels::{AlertLevel, Security};
+use crate::config::values::io_priority::IoPriority;
+use crate::config::values::log_format::Format;
 use crate::schedule::timetable::Timetable;
 use crate::schedule::window::Window;
 use crate::secret::Secret;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
 
-use crate::browser::{Browser, available};
-use crate::site::{BIN, Site, name};
+use crate::client::browser::{Browser, available};
+use crate::client::site::{BIN, Site, name};
 
 /// A history that looks like one.
 fn history() -> (Stage, Vec<String>) {

@@ -1,31 +1,27 @@
 //! A running page over the snapshots of a test.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 
+use fixtures::reserved_port::ReservedPort;
 use fixtures::run::{Done, Run, Running};
 use fixtures::stage::Stage;
 use rustix::process::Signal;
 
-use crate::http::{Answer, over_tcp, request};
+use crate::client::http::{Answer, over_tcp, request};
 
 pub(crate) const BIN: &str = env!("CARGO_BIN_EXE_backup_manager");
 
 /// A page that is served until it is dropped or ended.
 pub(crate) struct Site {
     running: Running,
+    _port: ReservedPort,
     pub(crate) address: String,
 }
 
 /// `backup_manager web` over the snapshots of a stage.
 pub(crate) fn web(stage: &Stage) -> Run {
     stage.look("web")
-}
-
-/// An address of this machine that nobody listens on.
-pub(crate) fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("its address").to_string()
 }
 
 /// Starts `run`, and waits until `answers`.
@@ -45,19 +41,21 @@ impl Site {
     /// The page of `run`, on a port of its own.
     #[track_caller]
     pub(crate) fn start(run: &Run) -> Self {
-        let address = free_address();
+        let port = ReservedPort::any();
+        let address = port.address();
         let run = run.clone().arg("--listen").arg(&address);
         let running = started(&run, || TcpStream::connect(&address).is_ok());
-        Self { running, address }
+        Self { running, _port: port, address }
     }
 
     /// The same on all addresses.
     #[track_caller]
     pub(crate) fn start_open(run: &Run) -> Self {
-        let address = free_address();
+        let port = ReservedPort::any();
+        let address = port.address();
         let run = run.clone().arg("--listen").arg(address.replace("127.0.0.1", "0.0.0.0"));
         let running = started(&run, || TcpStream::connect(&address).is_ok());
-        Self { running, address }
+        Self { running, _port: port, address }
     }
 
     pub(crate) fn get(&self, target: &str) -> Answer {
@@ -96,4 +94,14 @@ pub(crate) fn path_of(stage: &Stage) -> String {
 /// The name of a snapshot.
 pub(crate) fn name(snapshot: &Path) -> String {
     snapshot.file_name().expect("a name").to_string_lossy().into_owned()
+}
+
+/// Lets a user log in with this password.
+pub(crate) fn add(stage: &Stage, users: &Path, name: &str, password: &str) {
+    let script = format!(
+        "printf '%s\\n' '{password}' | WEB_USERS_FILE={} {BIN} web --add-user {name} --backups-dir {}",
+        users.display(),
+        stage.backups.display()
+    );
+    stage.sh(&script);
 }

@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
-use super::checks::value::Raw;
-use super::find_setting::get;
-use super::mistake::SettingOrigin;
-use super::setting::{Key, Layer, SETTINGS};
-use super::{example, layers};
+use crate::config::checks::value::Raw;
+use crate::config::layers;
+use crate::config::mistake::SettingOrigin;
+use crate::config::setting::example;
+use crate::config::setting::find::get;
+use crate::config::setting::{Key, Layer, SETTINGS};
 
 #[test]
 fn the_table_is_in_the_order_of_the_keys() {
@@ -28,13 +29,13 @@ fn the_readme_has_the_whole_table() {
             format!("| `{}` | {default} | {} |\n", setting.name, setting.help)
         })
         .collect();
-    let readme = include_str!("../../README.md");
+    let readme = include_str!("../../../README.md");
     assert!(readme.contains(&rows), "the table of README.md has to hold:\n{rows}");
 }
 
 #[test]
 fn the_example_lists_each_setting_and_is_without_mistakes() {
-    let example = include_str!("../../backup_manager.example.toml");
+    let example = include_str!("../../../backup_manager.example.toml");
     // A line of the example, whether it is commented out or not.
     let setting_lines = |text: &str| -> Vec<String> {
         let lines = text.lines().map(|line| line.strip_prefix('#').unwrap_or(line).to_owned());
