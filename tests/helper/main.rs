@@ -1,24 +1,10 @@
 //! Remote sources that are read, and folders that are restored to, through `backup_manager serve` on the host, behind a
 //! real sshd.
 
-mod brake;
-mod choice;
-mod compressed;
-mod deltas;
-mod doctor;
-mod forced_command;
-mod install;
-mod install_refused;
-mod install_restore;
-mod large_file;
-mod lost;
-mod memory;
-mod renames;
+mod copy;
 mod restore;
-mod restore_hostile;
-mod snapshots;
-mod sudo;
-mod unchanged;
+mod setup;
+mod source;
 
 use fixtures::run::Run;
 use fixtures::sshd::Sshd;

@@ -34,7 +34,8 @@ fn stage() -> Stage {
 
 /// A restore through a far end that answers with `lie` the first `times` that it is started.
 fn restore(server: &Sshd, stage: &Stage, lie: &str, times: usize) -> Run {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/helper/hostile_far_end.py");
+    let script =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/helper/scripts/hostile_far_end.py");
     let count = stage.beside(&format!("count-{lie}-{times}"));
     let words = format!("python3 {} {lie} {times} {} {BIN}", script.display(), count.display());
     let run = server.known_to(stage.look("restore")).env("REMOTE_HELPER", words);

@@ -9,8 +9,8 @@ use fixtures::need;
 use fixtures::run::Run;
 
 use crate::BIN;
-use crate::install::{Host, copy, greets};
-use crate::install_refused::Mounted;
+use crate::setup::install::{Host, copy, greets};
+use crate::setup::install_refused::Mounted;
 
 /// A restore to a folder on the host, which may copy the program there.
 fn restore(host: &Host) -> Run {

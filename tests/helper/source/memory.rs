@@ -27,11 +27,11 @@ fn files() -> u64 {
 
 /// The limit of a near end for `count` entries: at most [`NEAR`], which would hide hundreds of bytes for each of few.
 fn limit(count: u64) -> u64 {
-    NEAR.min((72 << 10) + count * 100 / 1024)
+    NEAR.min((84 << 10) + count * 100 / 1024)
 }
 
 fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/helper").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/helper/scripts").join(name)
 }
 
 /// A helper that writes its peak memory (getrusage(2), KiB) into a file of its own.

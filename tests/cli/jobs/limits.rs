@@ -210,3 +210,35 @@ fn mistakes_say_what_to_write() {
     }
     stage.run().arg("--part=my_backup").expect(2).assert_says("name the job instead");
 }
+
+/// How many blocks of waiting subfolders went from the memory of a run with 16 jobs to the disk. One of them has 20,000
+/// subfolders, which take 2 MB while they wait.
+fn moved_to_disk(stage: &Stage, at_once: &str) -> usize {
+    let backups = stage.beside(&format!("backups {at_once}"));
+    let small = stage.beside("small");
+    fs::create_dir_all(&small).expect("a folder");
+    let job = |number: usize| {
+        let source = if number == 0 { &stage.source } else { &small };
+        format!("[[job]]\nBACKUP_NAME_PREFIX=\"j{number}\"\nSRCS_TO_BACKUP=[{source:?}]\n")
+    };
+    let jobs: Vec<String> = (0..16).map(job).collect();
+    let (file, trace) = (stage.beside("config.toml"), stage.beside("trace"));
+    fs::write(&file, format!("BACKUPS_DIR={backups:?}\n{}", jobs.concat())).expect("a file");
+    let shown = trace.display().to_string();
+    let strace = ["strace", "-f", "-qq", "--seccomp-bpf", "-e", "trace=pwrite64", "-o", &shown];
+    let run = stage.bare_run().under(&strace).patience(600);
+    let done = run.arg("--config").arg(&file).set("jobs-at-once", at_once).expect(0);
+    assert_eq!(done.lines_with(": completed j"), 16, "{}", done.said());
+    let calls = fs::read_to_string(trace).expect("strace writes");
+    let written = |line: &str| line.rsplit_once("= ")?.1.trim().parse::<usize>().ok();
+    calls.lines().filter_map(written).filter(|bytes| *bytes > 10_000).count()
+}
+
+#[test]
+fn several_jobs_share_the_memory_of_one() {
+    need!(need::tool("strace"));
+    let stage = Stage::new(BIN);
+    stage.sh("seq 20000 | xargs mkdir");
+    assert_eq!(moved_to_disk(&stage, "1"), 0, "one after the other, each has all memory");
+    assert_ne!(moved_to_disk(&stage, "16"), 0, "each has a sixteenth");
+}

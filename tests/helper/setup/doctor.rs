@@ -9,7 +9,7 @@ use fixtures::sshd::{Sshd, Subsystem};
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
 
-use crate::install::{Host, copy, program};
+use crate::setup::install::{Host, copy, program};
 use crate::{BIN, OVER_SFTP, run};
 
 /// What a key for reading refuses.

@@ -151,7 +151,7 @@ fn metrics_cover_all_jobs_of_a_folder() {
         assert!(text.lines().any(|of| of == line), "{line} in:\n{text}");
     }
     // Every metric in a rule is one that the program writes.
-    let rules = include_str!("../../deploy/prometheus-alerts.yml");
+    let rules = include_str!("../../../deploy/prometheus-alerts.yml");
     let exprs = rules.lines().filter_map(|line| line.trim().strip_prefix("expr: "));
     for word in exprs.flat_map(|expr| expr.split(|c: char| !c.is_alphanumeric() && c != '_')) {
         if word.starts_with("backup_manager_") {

@@ -67,7 +67,7 @@ def flood():
         yield frame(0, bytes([13]) + bytes(32) + b"\0\1")
         for below in (b"\0", b"\1"):
             some = requests[: MOST // 2] if below == b"\0" else requests[MOST // 2 :]
-            asked = number(2) + DIGEST + below + number(65_536)
+            asked = number(2) + DIGEST + below + number(65_536) + number(0)
             yield b"".join(frame(it, bytes([14]) + asked) for it in some)
     elif what == "deltas":
         # The longest chunks, 1 MiB on average, and as many parts as are allowed, with all sums.

@@ -16,7 +16,8 @@ use fixtures::stage::Stage;
 use fixtures::tree::Tree;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{BIN, forced_command};
+use crate::BIN;
+use crate::setup::forced_command;
 
 /// `restore --to` a folder beside the setup, through this program on the server.
 fn to(stage: &Stage, server: &Sshd, folder: &str) -> Run {

@@ -12,7 +12,7 @@ use fixtures::need;
 use fixtures::need::Missing;
 
 use crate::OVER_SFTP;
-use crate::install::Host;
+use crate::setup::install::Host;
 
 /// A file system in memory on a folder; unmounted when dropped.
 pub(crate) struct Mounted(PathBuf);

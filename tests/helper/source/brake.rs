@@ -4,7 +4,7 @@ use fixtures::need;
 use fixtures::run::Run;
 use fixtures::tree::Tree;
 
-use crate::deltas::Line;
+use crate::source::deltas::Line;
 
 const FILES: u64 = 60;
 

@@ -111,20 +111,23 @@ fn counts_tell_what_was_found_when_everything_is_compared() {
 #[test]
 fn files_stored_within_the_tick_of_a_change_by_an_interrupted_run_are_read_again() {
     let stage = Stage::with(BIN, &Tree::new().file("saved", "first"));
-    stage.sh(&format!("head -c 60000000 /dev/urandom >large; touch -d {LATER} saved large"));
+    // The files of one folder are stored in the order of their inode numbers: the large one could be the first.
+    stage.sh(&format!(
+        "mkdir slow; head -c 60000000 /dev/urandom >slow/large; touch -d {LATER} saved slow/large"
+    ));
     let limited = |stage: &Stage| believing_mtime(stage).rsync(&["--bwlimit=2500"]);
     let mut running = limited(&stage).start();
     let left = || {
         let incomplete = stage.history().incomplete().pop()?;
         let inside = stage.inside(&incomplete);
-        let large = fs::metadata(inside.join("large")).ok()?.len();
+        let large = fs::metadata(inside.join("slow/large")).ok()?.len();
         Some(large > 20 << 20 && inside.join("saved").exists())
     };
     assert!(running.until(|| left() == Some(true)), "it is under way");
     running.signal(Signal::TERM);
     running.wait().assert_code(143);
-    let rewritten = "printf X | dd of=large bs=1 seek=5 conv=notrunc status=none";
-    stage.sh(&format!("{rewritten}; printf SECON >saved; touch -d {LATER} saved large"));
+    let rewritten = "printf X | dd of=slow/large bs=1 seek=5 conv=notrunc status=none";
+    stage.sh(&format!("{rewritten}; printf SECON >saved; touch -d {LATER} saved slow/large"));
     believing_mtime(&stage).expect(0);
     stage.assert_newest_is_source(Judge::plain());
 }

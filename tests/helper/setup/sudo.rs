@@ -11,7 +11,7 @@ use fixtures::stage::{Stage, inside};
 use fixtures::sudo_host::{ACCOUNT_ID, SudoHost};
 use fixtures::tree::Tree;
 
-use crate::forced_command::force;
+use crate::setup::forced_command::force;
 use crate::{BIN, OVER_SFTP};
 
 /// What a message says where sudo does not start the helper.
@@ -39,7 +39,7 @@ fn forced(words: &str) -> &'static str {
 /// A line of docs/remote.md.
 #[track_caller]
 fn documented(line: &str) -> &'static str {
-    let mut lines = include_str!("../../docs/remote.md").lines();
+    let mut lines = include_str!("../../../docs/remote.md").lines();
     let found = lines.find(|found| *found == line);
     assert!(found.is_some(), "docs/remote.md has no line: {line}");
     found.unwrap_or_default()

@@ -1,0 +1,6 @@
+//! What a snapshot holds: sources, names, metadata, and what rsync's options change.
+
+mod keep;
+mod layout;
+mod names;
+mod rsync_options;
