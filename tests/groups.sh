@@ -2,7 +2,7 @@
 # Runs the tests in groups and prints how long each group took. Fails when one failed, after the others have run.
 # usage: groups.sh [--first COMMAND] [--beside COMMAND] GROUP...
 # A GROUP is a folder of tests/, `units` for the tests that lie beside the code, or `over-helper` for the tests of `remote` once
-# more, through the helper, but for those of other SFTP servers. Two groups run at a time, because tests mostly
+# more, through the helper, but for those of other SFTP servers. Three groups run at a time, because tests mostly
 # wait. The group `container`, which waits for full minutes, and `project` run beside them. They take longest and so get the
 # processor first. The image that `container` tests, and what `project` tests (the COMMAND of --beside), are built from the start:
 # while the COMMAND of --first checks the sources, and while the tests are compiled, a processor is often idle.
@@ -109,7 +109,7 @@ worker() {
 
 asked=$*
 # Long ones first, and durability and backup, which write the most, not beside each other.
-known=$(has durability units hostile backup helper remote over-helper)
+known=$(has durability units hostile helper remote backup over-helper)
 others=$(for name in "$@"; do [[ " $(echo $known) container project " == *" $name "* ]] || echo "$name"; done)
 printf '%s\n' $known $others >"$results/queue"
 
@@ -127,8 +127,9 @@ printf '%s\n' $known $others >"$results/queue"
 if [ -z "$first" ] || timed first bash -c "$first"; then
     timed build "${cargo[@]}" --no-run
     touch "$results/built"
-    { behind; worker; } &
-    { behind; worker; } &
+    for _ in 1 2 3; do
+        { behind; worker; } &
+    done
 else
     touch "$results/not-built"
 fi
