@@ -2,8 +2,6 @@
 
 pub(crate) mod channels;
 pub(crate) mod copies;
-pub(crate) mod copy_failure;
-pub(crate) mod copy_hosts;
 pub(crate) mod explain;
 pub(crate) mod hooks;
 pub(crate) mod job_context;

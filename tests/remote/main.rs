@@ -1,11 +1,8 @@
 //! Remote sources over ssh.
 
-mod account;
 mod at_once;
 mod entries;
-mod host_keys;
-mod jump_hosts;
-mod keys;
+mod login;
 mod lost;
 mod network_faults;
 mod options;

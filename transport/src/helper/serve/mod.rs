@@ -1,20 +1,15 @@
 //! Answers the requests of the other end from local folders, until the connection ends.
 
 pub(crate) mod confine;
-pub(crate) mod confirm;
-pub(crate) mod credit;
-pub(crate) mod delta;
 pub(crate) mod folders;
 #[cfg(test)]
 mod fuzz_tests;
-pub(crate) mod hash;
-pub(crate) mod outbox;
 pub(crate) mod place;
-pub(crate) mod range;
+pub(crate) mod read;
 pub(crate) mod requests;
 pub(crate) mod runner;
+pub(crate) mod send;
 pub(crate) mod served;
-pub(crate) mod sinks;
 pub(crate) mod snapshots;
 #[cfg(test)]
 mod tests;
@@ -39,8 +34,8 @@ use crate::helper::protocol::{CONNECTION, FRAME_MAX, PREAMBLE, PROTOCOL};
 use crate::helper::serve::confine::Roots;
 use crate::helper::serve::folders::Violation;
 use crate::helper::serve::requests::Requests;
+use crate::helper::serve::send::sinks::Line;
 use crate::helper::serve::served::Served;
-use crate::helper::serve::sinks::Line;
 use crate::helper::serve::snapshots::{Copies, Offer};
 use crate::helper::serve::write::Writer;
 use crate::local::{Follow, LocalSource};

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use engine::threads::lock;
 
 use crate::helper::serve::folders::Violation;
-use crate::helper::serve::sinks::{Line, Reply};
+use crate::helper::serve::send::sinks::{Line, Reply};
 use crate::helper::serve::workers::{Kind, Workers};
 
 /// The most requests without an answer. A near end has fewer in flight.

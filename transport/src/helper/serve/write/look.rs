@@ -16,7 +16,7 @@ use crate::helper::protocol::frame::append;
 use crate::helper::protocol::message::Answer;
 use crate::helper::protocol::write::{SentFault, WriteAnswer};
 use crate::helper::serve::folders::NamedFolder;
-use crate::helper::serve::sinks::Reply;
+use crate::helper::serve::send::sinks::Reply;
 use crate::helper::serve::write::state::WriteState;
 
 /// Bytes after which a message is full.

@@ -30,7 +30,7 @@ use crate::helper::protocol::write::{
 use crate::helper::serve::confine::Roots;
 use crate::helper::serve::folders::{NamedFolder, Violation, checked};
 use crate::helper::serve::runner::Runner;
-use crate::helper::serve::sinks::{Line, Reply};
+use crate::helper::serve::send::sinks::{Line, Reply};
 use crate::helper::serve::workers::Kind;
 use crate::helper::serve::write::changes::NewLink;
 use crate::helper::serve::write::small::SmallFile;

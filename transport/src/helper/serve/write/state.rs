@@ -17,7 +17,7 @@ use crate::helper::protocol::entry::{SentEntry, sent_id};
 use crate::helper::protocol::message::Answer;
 use crate::helper::protocol::write::{REQUESTS, SentFolder, WINDOW, WriteAnswer};
 use crate::helper::serve::folders::{Folders, NamedFolder, Opener, Violation, checked};
-use crate::helper::serve::sinks::{Line, Reply};
+use crate::helper::serve::send::sinks::{Line, Reply};
 use crate::helper::serve::write::tasks::Tasks;
 
 impl Opener for LocalTarget {

@@ -14,8 +14,8 @@ use crate::helper::protocol::entry::{SentEntry, SentMeta};
 use crate::helper::protocol::error::SentError;
 use crate::helper::protocol::frame::{TooLong, append};
 use crate::helper::protocol::message::Answer;
-use crate::helper::serve::credit::Credit;
-use crate::helper::serve::outbox::{Ended, Outbox};
+use crate::helper::serve::send::credit::Credit;
+use crate::helper::serve::send::outbox::{Ended, Outbox};
 
 /// Bytes of entries after which a message is full. One entry more must still fit into a frame.
 const FULL: usize = 48 * 1024;

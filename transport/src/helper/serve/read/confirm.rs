@@ -13,8 +13,8 @@ use engine::threads::lock;
 
 use crate::helper::protocol::known::SentExpected;
 use crate::helper::protocol::message::Answer;
+use crate::helper::serve::send::sinks::{Listing, Reply};
 use crate::helper::serve::served::{Served, ServedFolder};
-use crate::helper::serve::sinks::{Listing, Reply};
 
 /// The most entries that one answer confirms. What is held of them takes 10 MiB.
 const MOST: u64 = 64 * 1024;

@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use engine::source::{ContentSink, Wanted};
 
 use crate::helper::protocol::message::Answer;
+use crate::helper::serve::send::sinks::{Content, Reply};
 use crate::helper::serve::served::{OpenedFile, Served, ServedFolder, shown};
-use crate::helper::serve::sinks::{Content, Reply};
 use crate::local::read::{Opened, Piece, READ, read_range};
 
 /// Sends at most `length` bytes of a file from the requested offset on, if the file is as it was listed. Otherwise

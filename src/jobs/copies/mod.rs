@@ -1,5 +1,8 @@
 //! Copies the snapshots of a job into further folders: on request, and after each run.
 
+pub(crate) mod failure;
+pub(crate) mod hosts;
+
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -22,8 +25,8 @@ use crate::config::types::NamedJob;
 use crate::config::values::log_format::Format;
 use crate::exit::Exit;
 use crate::health::copies::CopyStates;
-use crate::jobs::copy_failure::CopyFailure;
-use crate::jobs::copy_hosts::{HostsReached, is_host};
+use crate::jobs::copies::failure::CopyFailure;
+use crate::jobs::copies::hosts::{HostsReached, is_host};
 use crate::jobs::job_context::context;
 use crate::jobs::log_monitor::{LogMonitor, event};
 use crate::log::JobLog;

@@ -23,9 +23,9 @@ use crate::helper::protocol::delta::{Origin, SentChunk, SentPart, SentRun, SentS
 use crate::helper::protocol::frame::append;
 use crate::helper::protocol::message::Answer;
 use crate::helper::serve::folders::{Folders, NamedFolder, Violation};
-use crate::helper::serve::outbox::Ended;
+use crate::helper::serve::send::outbox::Ended;
+use crate::helper::serve::send::sinks::Reply;
 use crate::helper::serve::served::{OfSnapshot, OpenedFile, Served, shown};
-use crate::helper::serve::sinks::Reply;
 use crate::local::read::Opened;
 
 /// Bytes and chunks of a file after which their sums are sent.

@@ -20,7 +20,7 @@ use crate::config::types::{NamedJob, Reach};
 use crate::exit::Exit;
 use crate::hint;
 use crate::hint::helper::{ONLY_SFTP, READS, Started, WRITES, next};
-use crate::jobs::copy_failure::{ANOTHER_FOLDER, CopyFailure};
+use crate::jobs::copies::failure::{ANOTHER_FOLDER, CopyFailure};
 use crate::jobs::open_source::{by_rsync, loss_report, under_way};
 use crate::log::JobLog;
 

@@ -9,8 +9,8 @@ use engine::source::Wanted;
 use engine::{Method, SourceError};
 
 use crate::helper::protocol::message::Answer;
+use crate::helper::serve::send::sinks::Reply;
 use crate::helper::serve::served::{OfSnapshot, OpenedFile, Served, ServedFolder, shown};
-use crate::helper::serve::sinks::Reply;
 use crate::local::read::{Opened, Piece, READ, read_range};
 
 /// How long the far end is silent while it hashes.

@@ -1,6 +1,10 @@
 //! `verify --heal-from`: what is damaged comes back from the other copy with its links, nothing else changes, and no
 //! kill leaves anything but the damaged or the good entry.
 
+mod host;
+mod kept;
+mod refused;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -9,13 +13,11 @@ use std::process::Command;
 
 use fixtures::fingerprint::{Fingerprint, assert_untouched};
 use fixtures::judge::Judge;
-use fixtures::loop_fs::{LoopFs, Mount};
 use fixtures::need;
 use fixtures::run::Run;
 use fixtures::sample_tree::SOMEONE;
 use fixtures::stage::{PREFIX, Stage};
 use fixtures::tree::Tree;
-use rustix::fs::FlockOperation;
 use serde_json::Value;
 
 use crate::snapshots::{BIN, HASH, overwrite, sample, verify};
@@ -458,61 +460,4 @@ fn an_ordinary_user_heals_closed_files_in_closed_folders() {
     let mode =
         |number| fs::metadata(inside(&stage, number).join("closed")).expect("a folder").mode();
     assert_eq!([mode(0) & 0o777, mode(1) & 0o777], [0o555; 2]);
-}
-
-#[test]
-fn nothing_is_healed_in_the_same_folder_during_a_run_or_where_nothing_can_be_written() {
-    need!(need::root());
-    let stage = stage();
-    overwrite(&inside(&stage, 0).join("large"), 2_000_000, b"flip");
-    let same = verify(&stage).arg("--heal-from").arg(&stage.backups).done();
-    same.assert_says("is the backups folder itself");
-    verify(&stage)
-        .arg("--heal-from")
-        .arg(stage.beside("none"))
-        .expect(1)
-        .assert_says("cannot open");
-    let lock = stage.backups.join(format!(".backup_manager/locks/{PREFIX}.lock"));
-    let lock = fs::OpenOptions::new().read(true).write(true).open(lock).expect("a lock");
-    rustix::fs::flock(&lock, FlockOperation::LockExclusive).expect("locked");
-    heal(&stage).expect(4).assert_says("a run of my_backup is at work");
-    drop(lock);
-    let [ours, theirs] = ["mounted", "mounted copy"].map(|name| stage.beside(name));
-    for folder in [&ours, &theirs] {
-        fs::create_dir(folder).expect("a folder");
-    }
-    let ours = need!(Mount::bind(&stage.backups, &ours));
-    let theirs = need!(Mount::bind(&copied(&stage), &theirs));
-    for mounted in [&ours, &theirs] {
-        stage.sh(&format!("mount -o remount,ro,bind '{}'", mounted.path().display()));
-    }
-    let heal = verify(&stage).arg("--heal-from").arg(theirs.path());
-    let before = Fingerprint::of(&stage.history().newest());
-    let cannot = verify(&stage).set("backups-dir", ours.path());
-    let cannot = cannot.arg("--heal-from").arg(theirs.path()).expect(4);
-    cannot.assert_says("nothing was healed");
-    assert_untouched(&stage.history().newest(), &before);
-    // The other side is only read.
-    heal.expect(0);
-    assert_whole(&stage, "a read-only copy");
-}
-
-#[test]
-fn a_full_disk_leaves_the_damaged_file_and_nothing_else() {
-    need!(need::root());
-    let disk = need!(LoopFs::ext4(24));
-    let stage = Stage::all_on(BIN, disk.path());
-    sample().build(&stage.source);
-    stage.take();
-    copy(&stage.backups, &copied(&stage));
-    let large = stage.inside(&stage.history().newest()).join("large");
-    overwrite(&large, 2_000_000, b"flip");
-    stage.sh("head -c 100M /dev/zero >../fill 2>/dev/null || :");
-    let before = Fingerprint::of(&stage.history().newest());
-    heal(&stage).expect(4);
-    assert_untouched(&stage.history().newest(), &before);
-    none_left(&stage, "a full disk");
-    stage.sh("rm ../fill");
-    heal(&stage).expect(0);
-    assert_whole(&stage, "after there was room again");
 }

@@ -4,7 +4,7 @@ use std::sync::{Condvar, Mutex};
 
 use engine::threads::{lock, unpoisoned};
 
-use crate::helper::serve::outbox::Ended;
+use crate::helper::serve::send::outbox::Ended;
 
 /// Bytes that may still be sent.
 #[derive(Default)]
