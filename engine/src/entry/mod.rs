@@ -221,6 +221,12 @@ struct Slot {
 }
 
 impl Batch {
+    /// An empty batch with room for `entries` whose names have `bytes` in all.
+    #[must_use]
+    pub fn with_capacity(entries: usize, bytes: usize) -> Self {
+        Self { names: Vec::with_capacity(bytes + entries), slots: Vec::with_capacity(entries) }
+    }
+
     /// Adds an entry.
     ///
     /// # Errors

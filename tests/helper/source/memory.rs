@@ -111,13 +111,13 @@ fn a_folder_of_long_names_takes_little_memory() {
     let server = need!(Sshd::serving(Subsystem::Internal));
     let disk = need!(LoopFs::xfs(20 << 10));
     let count = files() / 2;
-    // Those in memory take 16 MiB at most, and names that wait for the content of their inode 20 MiB.
+    // Those in memory take 16 MiB at most, and names that wait for the content of their inode 14 MiB.
     let more = |limit: u64, mib: u64| NEAR.min(limit + (mib << 10));
     for (kind, limit) in [
         ("files", limit(count)),
         ("folders", more(limit(count), 16)),
         ("links", more(limit(count), 16)),
-        ("names", more(limit(count), 24)),
+        ("names", more(limit(count), 18)),
     ] {
         let top = disk.path().join(kind);
         fs::create_dir(&top).expect("a folder of the test");

@@ -15,7 +15,7 @@ use crate::threads::lock::lock;
 
 /// The most memory of stored leaders, and of names that wait for a leader, bytes.
 const LEADERS: usize = 12 << 20;
-const WAITING: usize = 20 << 20;
+const WAITING: usize = 12 << 20;
 
 /// How to store a name of an inode.
 pub(crate) enum Role<W> {

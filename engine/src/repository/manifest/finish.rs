@@ -9,6 +9,7 @@ use crate::entry::digest::{NameDigest, name_digest};
 use crate::fs::dir::Dir;
 use crate::repository::manifest::INDEX;
 use crate::repository::manifest::index::{PathDigest, digest_of, write_index};
+use crate::repository::manifest::read::each_chunk;
 use crate::repository::manifest::record::ManifestRecord;
 use crate::repository::manifest::write::{NEW, State, Writer, Written};
 use crate::threads::lock::lock;
@@ -65,7 +66,7 @@ impl Writer {
             else {
                 continue;
             };
-            let mut records = self.read(&entry, state)?;
+            let mut records = self.read(&entry, state, None)?;
             records.retain(|record| !names.contains(&record.name));
             let bytes: Vec<u8> = records.iter().flat_map(ManifestRecord::encode).collect();
             let mut written = Written::default();
@@ -129,10 +130,9 @@ impl Writer {
             if entry.pack == NEW || !packs.contains(&usize::from(entry.pack)) {
                 continue;
             }
-            let bytes: Vec<u8> =
-                self.read(&entry, state)?.iter().flat_map(ManifestRecord::encode).collect();
+            let base = self.base.as_ref().ok_or(io::ErrorKind::NotFound)?;
             let mut written = Written::default();
-            self.append(state, &bytes, &mut written)?;
+            each_chunk(base.pack(&entry)?, &entry, |part| self.append(state, part, &mut written))?;
             state.entries[number] = written.entry(entry.path, entry.own);
         }
         Ok(())

@@ -90,22 +90,26 @@ impl ManifestReader {
 
     /// Reads the records of a folder. With `only`, returns just the records of the names that it accepts.
     pub(crate) fn recorded(&self, entry: &IndexEntry, only: Only<'_>) -> io::Result<FolderRecords> {
+        let records = records(self.pack(entry)?, entry, only)?;
+        Ok(FolderRecords { own: entry.own, count: entry.count as usize, records })
+    }
+
+    /// The pack with the records of a folder.
+    pub(super) fn pack(&self, entry: &IndexEntry) -> io::Result<&File> {
         let number = usize::from(entry.pack);
         let pack = self.packs.get(number).ok_or(io::ErrorKind::InvalidData)?;
-        let file = match pack.get() {
+        Ok(match pack.get() {
             Some(file) => file,
             None => {
                 let opened = self.dir.open_file(&c_name(self.index.packs[number].as_str())?)?;
                 pack.get_or_init(|| opened)
             }
-        };
-        let records = records(file, entry, only)?;
-        Ok(FolderRecords { own: entry.own, count: entry.count as usize, records })
+        })
     }
 }
 
 /// A filter of names; `None` accepts all.
-type Only<'a> = Option<&'a dyn Fn(&NameDigest) -> bool>;
+pub(super) type Only<'a> = Option<&'a dyn Fn(&NameDigest) -> bool>;
 
 /// Reads the records of a folder from its pack and verifies their hash. With `only`, returns just the records
 /// of the names that it accepts.
@@ -115,6 +119,21 @@ pub(crate) fn records(
     only: Only<'_>,
 ) -> io::Result<Vec<ManifestRecord>> {
     let mut found = Vec::new();
+    each_chunk(pack, entry, |part| {
+        let (all, _) = part.as_chunks::<LENGTH>();
+        let wanted = |record: &ManifestRecord| only.is_none_or(|only| only(&record.name));
+        found.extend(all.iter().map(ManifestRecord::decode).filter(wanted));
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Reads the records of a folder from its pack, some whole records at a time, and verifies their hash at the end.
+pub(super) fn each_chunk(
+    pack: &File,
+    entry: &IndexEntry,
+    mut each: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
     let mut hasher = blake3::Hasher::new();
     let (mut at, end) = (entry.offset, entry.offset.saturating_add(entry.length()));
     let mut buffer = vec![0; entry.length().min(CHUNK as u64) as usize];
@@ -126,15 +145,13 @@ pub(crate) fn records(
             _ => error,
         })?;
         hasher.update(part);
-        let (all, _) = part.as_chunks::<LENGTH>();
-        let wanted = |record: &ManifestRecord| only.is_none_or(|only| only(&record.name));
-        found.extend(all.iter().map(ManifestRecord::decode).filter(wanted));
+        each(part)?;
         at += count as u64;
     }
     if first::<8>(&hasher.finalize()) != entry.block {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    Ok(found)
+    Ok(())
 }
 
 /// The records of one folder.

@@ -16,7 +16,7 @@ use crate::fs::small_file::give;
 use crate::repository::manifest::changes::{ContentOrigin, FolderChanges};
 use crate::repository::manifest::index::{IndexEntry, PathDigest, path_digest};
 use crate::repository::manifest::lacking::Lacking;
-use crate::repository::manifest::read::{ManifestReader, records};
+use crate::repository::manifest::read::{ManifestReader, Only, records};
 use crate::repository::manifest::record::{
     LENGTH, ManifestRecord, MetaDigest, RecordedFields, RecordedHash,
 };
@@ -180,9 +180,14 @@ impl Writer {
         own: MetaDigest,
         base: Option<IndexEntry>,
     ) -> io::Result<()> {
+        // What this run recorded at an earlier visit of the folder.
+        let earlier =
+            |state: &State| state.entries.iter().rfind(|entry| entry.path == path).copied();
+        let earlier = if folder.partial { earlier(&lock(&self.state)) } else { None };
         // Processes a very large folder in parts, by the first two bytes of the name digests, to bound the
         // memory.
-        let names = folder.seen.max(base.map_or(0, |base| base.count as usize));
+        let recorded = |entry: Option<IndexEntry>| entry.map_or(0, |entry| entry.count as usize);
+        let names = folder.seen.max(recorded(base)).max(recorded(earlier));
         let parts = (names / PART + 1).min(1 << 16) as u32;
         let part_of = |name: &NameDigest| {
             u32::from(u16::from_be_bytes([name[0], name[1]])) * parts / (1 << 16)
@@ -192,8 +197,16 @@ impl Writer {
         let mut state = (parts > 1).then(|| lock(&self.state));
         for part in 0..parts {
             let held = |name: &NameDigest| part_of(name) == part;
-            let mut records =
-                self.part(folder, &path, base.as_ref(), state.as_deref_mut(), &held)?;
+            let earlier = match (&earlier, &mut state) {
+                (Some(earlier), Some(state)) => self.read(earlier, state, Some(&held))?,
+                (Some(earlier), None) => self.read(earlier, &mut lock(&self.state), None)?,
+                (None, _) => Vec::new(),
+            };
+            let recorded = Recorded {
+                base: self.base_records(base.as_ref(), &held),
+                earlier: by_name(earlier),
+            };
+            let mut records = self.part(folder, &path, &recorded, &held)?;
             records.sort_unstable_by_key(|record| record.name);
             let bytes: Vec<u8> = records.iter().flat_map(ManifestRecord::encode).collect();
             let state = state.get_or_insert_with(|| lock(&self.state));
@@ -239,13 +252,11 @@ impl Writer {
         &self,
         folder: &Finished<'_>,
         path: &PathDigest,
-        base: Option<&IndexEntry>,
-        state: Option<&mut State>,
+        recorded: &Recorded,
         held: &dyn Fn(&NameDigest) -> bool,
     ) -> io::Result<Vec<ManifestRecord>> {
-        let known = self.base_records(base, held);
+        let Recorded { base: known, earlier } = recorded;
         let inodes = self.base_inodes(folder, known.is_empty(), held)?;
-        let earlier = if folder.partial { self.earlier(path, state)? } else { HashMap::new() };
         let origins = folder.changes.origins();
         let mut records = Vec::new();
         let mut result = Ok(());
@@ -323,7 +334,7 @@ impl Writer {
     ) -> HashMap<NameDigest, ManifestRecord> {
         let (Some(reader), Some(base)) = (&self.base, base) else { return HashMap::new() };
         let Ok(found) = reader.recorded(base, Some(held)) else { return HashMap::new() };
-        found.records.into_iter().map(|record| (record.name, record)).collect()
+        by_name(found.records)
     }
 
     /// The inode numbers of the entries in the base's folder.
@@ -345,43 +356,30 @@ impl Writer {
         Ok(inodes)
     }
 
-    /// The records that this run made at an earlier visit of the same folder.
-    fn earlier(
-        &self,
-        path: &PathDigest,
-        state: Option<&mut State>,
-    ) -> io::Result<HashMap<NameDigest, ManifestRecord>> {
-        let found = match state {
-            Some(state) => self.recorded_earlier(path, state),
-            None => self.recorded_earlier(path, &mut lock(&self.state)),
-        }?;
-        Ok(found.into_iter().map(|record| (record.name, record)).collect())
-    }
-
-    fn recorded_earlier(
-        &self,
-        path: &PathDigest,
-        state: &mut State,
-    ) -> io::Result<Vec<ManifestRecord>> {
-        match state.entries.iter().rfind(|entry| entry.path == *path).copied() {
-            Some(entry) => self.read(&entry, state),
-            None => Ok(Vec::new()),
-        }
-    }
-
     pub(super) fn read(
         &self,
         entry: &IndexEntry,
         state: &mut State,
+        only: Only<'_>,
     ) -> io::Result<Vec<ManifestRecord>> {
         if entry.pack == NEW {
             let Some(pack) = &mut state.pack else { return Ok(Vec::new()) };
             pack.flush()?;
-            return records(pack.get_ref(), entry, None);
+            return records(pack.get_ref(), entry, only);
         }
         let base = self.base.as_ref().ok_or(io::ErrorKind::NotFound)?;
-        base.recorded(entry, None).map(|found| found.records)
+        base.recorded(entry, only).map(|found| found.records)
     }
+}
+
+/// What is recorded of a folder, or of a part of it: in the base's manifest, and by an earlier visit of this run.
+struct Recorded {
+    base: HashMap<NameDigest, ManifestRecord>,
+    earlier: HashMap<NameDigest, ManifestRecord>,
+}
+
+fn by_name(records: Vec<ManifestRecord>) -> HashMap<NameDigest, ManifestRecord> {
+    records.into_iter().map(|record| (record.name, record)).collect()
 }
 
 /// The records of one folder that have been written so far.
@@ -408,4 +406,53 @@ impl Written {
 fn by_attribute(here: &Dir, name: &CStr) -> RecordedHash {
     let found = here.open_file(name).and_then(|file| xattrs::hash_and_method(&file));
     found.ok().flatten().map(|(method, hash)| RecordedHash::new(method, &hash)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CString;
+
+    use super::*;
+    use crate::entry::digest::Method;
+
+    #[test]
+    fn a_second_visit_of_a_large_folder_keeps_what_the_first_recorded() {
+        const COUNT: usize = PART + 1000;
+        let folder = tempfile::tempdir().unwrap();
+        let [all, content] = ["all", "content"].map(|name| {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+            Dir::at(&folder.path().join(name)).unwrap()
+        });
+        let name = |number: usize| CString::new(number.to_string()).unwrap();
+        let first_changes = FolderChanges::default();
+        for number in 0..COUNT {
+            content.create_file(&name(number), 0o600).unwrap();
+            let hash = blake3::hash(name(number).to_bytes());
+            first_changes.stored(&name(number), Method::Plain, &hash);
+        }
+        let base = Ok(all.try_clone().unwrap());
+        let writer = Writer::create(base, "one", None, RecordedFields::ALL, true);
+        let place = TreePath::top(None);
+        let visit = |changes: &FolderChanges, partial: bool, seen: usize| {
+            let (place, here) = (&place, &content);
+            writer.folder(&Finished { place, here, base: None, changes, partial, seen, own: None });
+        };
+        visit(&first_changes, false, COUNT);
+        let changes = FolderChanges::default();
+        changes.stored(&name(7), Method::Plain, &blake3::hash(b"other"));
+        visit(&changes, true, 1);
+        writer.finish(&[], false).unwrap();
+
+        let reader = ManifestReader::open(Some(&all), c"one").unwrap().unwrap();
+        let found = reader.folder(&place).unwrap().unwrap();
+        assert_eq!((found.count, found.records.len()), (COUNT, COUNT));
+        let is = |number: usize, content: &[u8]| {
+            let record = found.get(&name_digest(&name(number))).unwrap();
+            record.content.is(&blake3::hash(content))
+        };
+        assert!(is(7, b"other") && !is(7, b"7"));
+        let kept = (0..COUNT).filter(|number| is(*number, number.to_string().as_bytes())).count();
+        // The hashes of no more than so many files are in memory.
+        assert_eq!(kept, PART - 1);
+    }
 }

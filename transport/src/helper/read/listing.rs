@@ -131,8 +131,10 @@ impl FolderListing {
         let parts = entries.into_iter().map(|entry| entry.parts(|name| asked.keeps(name)));
         // All or none: an entry that counts as delivered is not delivered by the next connection.
         let parts: Result<Vec<_>, _> = parts.collect();
-        let mut batch = Batch::default();
-        for (name, meta, extra) in parts.map_err(|_| Violation("metadata that no entry has"))? {
+        let parts = parts.map_err(|_| Violation("metadata that no entry has"))?;
+        let bytes = parts.iter().map(|(name, ..)| name.len()).sum();
+        let mut batch = Batch::with_capacity(parts.len(), bytes);
+        for (name, meta, extra) in parts {
             if !self.is_new(&name) {
                 continue;
             }
