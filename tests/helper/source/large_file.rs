@@ -92,15 +92,18 @@ fn a_host_that_allows_one_channel_sends_all_of_it_there() {
     assert_whole(&stage, &done);
 }
 
-/// The size of a file that changes, MiB. When 3 MiB have come over one of eight channels, at most 24 MiB have been delivered and
-/// 32 MiB more are requested, so the far ends have not read the rest.
+/// The size of a file that changes, MiB. Each of eight channels waits behind 3 MiB until the file has changed: at most 24 MiB have
+/// been delivered then and 32 MiB more are requested, so the far ends have not read the rest.
 const CHANGING: u64 = 64;
 
 /// A run during which the file changes once, with `change`, after some of it has arrived.
 fn changed_by(change: &str) -> (Stage, Done) {
     let server = Sshd::serving(Subsystem::Internal).expect("an sshd");
     let stage = stage(CHANGING);
-    let lines = format!("if passed > 3 << 20 and once('changed'):\n  {change}");
+    let lines = format!(
+        "if passed > 3 << 20 and once('changed'):\n  {change}\n  once('after')\n\
+         if passed > 3 << 20: wait_for('after')"
+    );
     let done = run_by(&server, &stage, &filtered(&stage, &lines)).done();
     assert!(stage.beside("changed").exists(), "nothing was changed");
     (stage, done)
