@@ -149,10 +149,7 @@ pub(crate) fn run(args: Args) -> Exit {
         Err(exit) => return exit,
     };
     let stream = if dry_run { Stream::Stderr } else { Stream::Stdout };
-    if let Err(error) = log::start(Format::Text, stream, None) {
-        fail(&format!("cannot start the log: {error}"));
-        return Exit::Failed;
-    }
+    log::start(Format::Text, stream, None);
     if dry_run {
         return supervise(move |stop| previews(&copies, newest, &stop), |_| say("stopped"));
     }

@@ -79,10 +79,9 @@ fn step_down(identity: Identity, config: &Config, mut messages: Vec<String>) -> 
         config_dir::give_away_empty(&job.backups_dir, identity, &mut messages);
     }
     // Do not log to the log file: root would own it.
-    if log::start(config.log_format, Stream::Stdout, None).is_ok() {
-        let log = JobLog::new(LOG_NAME, config.log_format);
-        messages.iter().for_each(|line| log.info(line));
-    }
+    log::start(config.log_format, Stream::Stdout, None);
+    let log = JobLog::new(LOG_NAME, config.log_format);
+    messages.iter().for_each(|line| log.info(line));
     let error = become_other(identity);
     fail(&format!(
         "cannot become the user {}:{} (PUID, PGID): {error}; the container needs the capabilities SETUID and SETGID for it, or start it with `user:`",
@@ -101,10 +100,7 @@ fn serve(
     written: &[String],
 ) -> Exit {
     let file = config.log_file.as_deref();
-    if let Err(error) = log::start(config.log_format, Stream::Stdout, file) {
-        fail(&format!("cannot start the log: {error}"));
-        return Exit::Failed;
-    }
+    log::start(config.log_format, Stream::Stdout, file);
     let log = JobLog::new(LOG_NAME, config.log_format);
     let (zone, unknown) = environment_zone();
     let mut service = match Service::new(log.clone(), zone, dir, surroundings) {

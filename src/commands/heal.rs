@@ -54,10 +54,7 @@ impl HealFrom {
                 Exit::Failed
             })?),
             Some(Ok(host)) => {
-                if let Err(error) = log::start(Format::Text, Stream::Stderr, None) {
-                    fail(&format!("cannot start the log: {error}"));
-                    return Err(Exit::Failed);
-                }
+                log::start(Format::Text, Stream::Stderr, None);
                 Place::OnHost(host)
             }
             Some(Err(mistake)) => {

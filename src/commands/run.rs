@@ -138,10 +138,7 @@ pub(crate) fn run(args: Args) -> Exit {
         Mode::Run => (Stream::Stdout, config.log_file.as_deref()),
         Mode::DryRun(_) => (Stream::Stderr, None),
     };
-    if let Err(error) = log::start(config.log_format, stream, file) {
-        fail(&format!("cannot start the log: {error}"));
-        return Exit::Failed;
-    }
+    log::start(config.log_format, stream, file);
     let log = JobLog::new("", config.log_format);
     if part.is_none() {
         config.warnings.iter().for_each(|warning| log.warn(warning));

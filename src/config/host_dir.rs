@@ -33,6 +33,10 @@ impl HostDir {
                 "{}: ~/ is the home of the user who logs in, and no other home is known; write the full path",
                 to()
             )),
+            (_, dir) if dir.split(|byte| *byte == b'/').any(|name| name == b"..") => Err(format!(
+                "{}: a folder on a host is written without ..; write its full path",
+                to()
+            )),
             (Ok(port), dir) => match address(host, port) {
                 Ok(address) => Ok(Self { address, dir: dir.to_vec() }),
                 Err(error) => Err(format!(
@@ -150,9 +154,10 @@ mod tests {
         assert_eq!(of("me@nas:2222:/b"), ("nas".into(), Some(2222), "/b".into()));
         assert_eq!(of("[::1]:b"), ("::1".into(), None, "b".into()));
         assert_eq!(of("nas:"), ("nas".into(), None, String::new()));
-        for bad in ["-oProxyCommand=x:/b", "me@:/b", "nas:99999:/b", "nas:~other/b"] {
+        for bad in ["-oProxyCommand=x:/b", "me@:/b", "nas:99999:/b", "nas:~other/b", "nas:../b"] {
             assert!(read(bad).unwrap().is_err(), "{bad}");
         }
+        assert!(read("nas:b/..c").unwrap().is_ok());
         assert_eq!(read("/mnt/a:b"), None);
     }
 

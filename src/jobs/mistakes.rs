@@ -19,15 +19,16 @@ use crate::notify::decide::RunEnd;
 
 const NEXT: &str = "correct it; doctor checks all settings";
 
-/// Reports `reason` for each job that ran before. `None` if there is none, or no log: nothing was printed then.
+/// Reports `reason` for each job that ran before. `None` if there is none: nothing was printed then.
 pub(crate) fn report(mut config: BrokenConfig, reason: String) -> Option<Exit> {
     config.jobs.retain(|job| {
         AppFiles::open(&job.backups_dir).is_ok_and(|own| own.status(&job.prefix).is_some())
     });
     let (file, format) = (config.log_file.as_deref(), config.log_format);
-    if config.jobs.is_empty() || log::start(format, Stream::Stdout, file).is_err() {
+    if config.jobs.is_empty() {
         return None;
     }
+    log::start(format, Stream::Stdout, file);
     let work = move |stop: Arc<Stop>| {
         config.jobs.iter().for_each(|job| one(&job.reporting(), &reason, &stop, format));
         Exit::Usage

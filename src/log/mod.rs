@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use serde_json::{Map, Value};
-use tracing::subscriber::{SetGlobalDefaultError, set_global_default};
+use tracing::subscriber::set_global_default;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry;
@@ -40,25 +40,22 @@ struct Lines {
 }
 
 /// Starts the log of this process, to `file` if given, else to `stream`. A file that cannot be opened is
-/// reported and replaced by the streams: it must not stop a backup.
-///
-/// # Errors
-/// If the process has a log already.
-pub(crate) fn start(format: Format, stream: Stream, file: Option<&Path>) -> io::Result<()> {
+/// reported and replaced by the streams: it must not stop a backup. Of several calls only the first one counts.
+pub(crate) fn start(format: Format, stream: Stream, file: Option<&Path>) {
     let opened = file.map(LogFile::at);
     let error = opened.as_ref().and_then(|(_, error)| error.as_ref()).map(ToString::to_string);
     let opened = opened.map(|(file, _)| Mutex::new(file));
     let palettes = [Palette::of_stdout(), Palette::of_stderr()];
     let lines = Lines { format, stream, file: opened, palettes };
-    set_global_default(registry().with(lines))
-        .map_err(|error: SetGlobalDefaultError| io::Error::other(error))?;
+    if set_global_default(registry().with(lines)).is_err() {
+        return;
+    }
     if let (Some(path), Some(error)) = (file, error) {
         JobLog::new("", format).warn(&format!(
             "cannot open LOG_FILE {}: {error}; the log goes to the standard streams until it can be opened: make its folder, or write the path of a file that can be appended to",
             shown_path(path)
         ));
     }
-    Ok(())
 }
 
 impl<S: Subscriber> Layer<S> for Lines {

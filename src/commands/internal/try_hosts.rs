@@ -27,9 +27,7 @@ pub(crate) fn run(_args: &Args) -> Exit {
         return Exit::Usage;
     };
     let file = config.log_file.as_deref();
-    if log::start(config.log_format, Stream::Stdout, file).is_err() {
-        return Exit::Usage;
-    }
+    log::start(config.log_format, Stream::Stdout, file);
     let mut tried = BTreeSet::new();
     for job in &config.jobs {
         let Some(remote) = &job.remote else { continue };
