@@ -15,6 +15,9 @@ use landlock::{
 /// The kernel interface whose rights are known here (landlock(7)). An older kernel checks what it knows.
 const KNOWN: ABI = ABI::V5;
 
+/// The error for every path outside the roots: it does not tell which of them exist.
+pub(crate) const OUTSIDE: &str = "the helper at the far end was started with --root for other folders; add --root with this one to its command, in ~/.ssh/authorized_keys there";
+
 /// What the near end may do with an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Allowed {

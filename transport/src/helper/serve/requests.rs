@@ -16,7 +16,7 @@ use crate::helper::protocol::copy::{CopyAnswer, CopyRequest};
 use crate::helper::protocol::entry::{SentEntry, file_id};
 use crate::helper::protocol::error::SentError;
 use crate::helper::protocol::message::{Answer, Request, SentCrossing, SentRoot};
-use crate::helper::serve::confine::{Allowed, Roots};
+use crate::helper::serve::confine::{Allowed, OUTSIDE, Roots};
 use crate::helper::serve::folders::{Folders, NO_NAME, NamedFolder, Violation, checked};
 use crate::helper::serve::read::confirm::confirm;
 use crate::helper::serve::read::delta::{Delta, Deltas};
@@ -375,8 +375,6 @@ impl Requests {
     }
 }
 
-/// The error for every path outside the roots: it does not tell which of them exist.
 fn refused() -> SourceError {
-    let why = "the helper at the far end was started with --root for other folders; add --root with this one to its command, in ~/.ssh/authorized_keys there";
-    SourceError::Unreadable { action: "open", error: io::Error::other(why) }
+    SourceError::Unreadable { action: "open", error: io::Error::other(OUTSIDE) }
 }

@@ -13,7 +13,7 @@ use crate::helper::protocol::copy::{
     HOLDS_PART, RECORD_PART, RUN_MAX, RUNS, SNAPSHOTS_MAX, SentPlace, SentRefusal, SentSnapshots,
     snapshot_name, stamp,
 };
-use crate::helper::serve::confine::Roots;
+use crate::helper::serve::confine::{OUTSIDE, Roots};
 use crate::helper::serve::place::absolute;
 use crate::helper::serve::served::ServedFolder;
 use crate::snapshots::LocalStore;
@@ -109,11 +109,7 @@ impl History {
 
 /// The folder without symlinks, if it lies in the roots.
 fn in_roots(roots: &Roots, path: &Path) -> Result<PathBuf, SentRefusal> {
-    let refused = || {
-        SentRefusal::new(
-            "the helper at the far end was started with --root for other folders; add --root with this one to its command, in ~/.ssh/authorized_keys there",
-        )
-    };
+    let refused = || SentRefusal::new(OUTSIDE);
     if !Roots::is_plain(path) || !roots.concerns(path) {
         return Err(refused());
     }

@@ -10,7 +10,7 @@ use engine::fs::{Resolved, sync_file_system};
 use engine::restore::{LocalTarget, PlaceError, Target, own_maker};
 
 use crate::helper::protocol::write::{SentPlaceError, SentTarget};
-use crate::helper::serve::confine::Roots;
+use crate::helper::serve::confine::{OUTSIDE, Roots};
 use crate::helper::serve::folders::Violation;
 use crate::helper::serve::place::absolute;
 use crate::helper::serve::write::state::{WriteState, described};
@@ -90,6 +90,5 @@ fn resolved(path: &Path, roots: &Roots, make: bool) -> Result<(PathBuf, LocalTar
 }
 
 fn outside() -> io::Error {
-    let why = "the helper at the far end was started with --root for other folders; add --root with this one to its command, in ~/.ssh/authorized_keys there";
-    io::Error::new(io::ErrorKind::PermissionDenied, why)
+    io::Error::new(io::ErrorKind::PermissionDenied, OUTSIDE)
 }
