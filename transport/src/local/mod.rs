@@ -385,7 +385,10 @@ impl Source for LocalSource {
         }
         // Taken, not borrowed: a sink may request more files before this call returns.
         let mut buffer = BUFFER.take();
-        buffer.resize(READ, 0);
+        if buffer.is_empty() {
+            // Fresh pages are zeros already, so that nothing is written here.
+            buffer = vec![0; READ];
+        }
         for (index, wanted) in files.iter().enumerate() {
             let mut into = |piece: Piece<'_>| match piece {
                 Piece::Bytes(buffer, count) => sink.data(index, &buffer[..count]),

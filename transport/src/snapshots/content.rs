@@ -129,7 +129,10 @@ fn read(
     }
     // Taken, not borrowed: a sink may request more files before this call returns.
     let mut buffer = BUFFER.take();
-    buffer.resize(READ, 0);
+    if buffer.is_empty() {
+        // Fresh pages are zeros already, so that nothing is written here.
+        buffer = vec![0; READ];
+    }
     let read = read_into(file, meta, from, &mut buffer, into);
     BUFFER.set(buffer);
     read
