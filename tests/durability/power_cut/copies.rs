@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use fixtures::disk::cuts::{Replay, choose};
+use fixtures::disk::cuts::Replay;
 use fixtures::disk::{Disk, formatted};
 use fixtures::history::History;
 use fixtures::judge::Judge;
@@ -14,7 +14,7 @@ use fixtures::run::Run;
 use fixtures::stage::{PREFIX, Stage};
 
 use crate::power_cut::recording::{BIN, name, options, with_neighbour};
-use crate::power_cut::{between, seed};
+use crate::power_cut::{cuts, seed};
 
 /// Checks the states after cuts while a copy is killed in the middle, and the next one completes it.
 pub(crate) fn prove(kind: &str) -> Result<(), Missing> {
@@ -43,7 +43,7 @@ pub(crate) fn prove(kind: &str) -> Result<(), Missing> {
     });
     drop(mounted);
     let events = disk.recorded();
-    let cuts = choose(&events, between(40), seed());
+    let cuts = cuts(&events, 40);
     let mut replay = Replay::new(before, &events);
     let mut wrong = Vec::new();
     for (number, cut) in cuts.iter().enumerate() {

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::process::Command;
 use std::time::Duration;
 
-use fixtures::disk::cuts::{Replay, choose};
+use fixtures::disk::cuts::Replay;
 use fixtures::disk::{Disk, formatted};
 use fixtures::judge::Judge;
 use fixtures::need::Missing;
@@ -14,8 +14,8 @@ use fixtures::run::Run;
 use fixtures::stage::Stage;
 use fixtures::tree::Tree;
 
+use crate::power_cut::cuts;
 use crate::power_cut::recording::{BIN, name, options};
-use crate::power_cut::{between, seed};
 
 /// The file that is damaged in all snapshots, and the one that is missing in the newest.
 const FILES: [&str; 2] = ["folder/large", "folder/second"];
@@ -91,7 +91,7 @@ pub(crate) fn prove(kind: &str) -> Result<(), Missing> {
     std::thread::sleep(Duration::from_millis(2_500));
     drop(mounted);
     let events = disk.recorded();
-    let cuts = choose(&events, between(20), seed());
+    let cuts = cuts(&events, 20);
     let mut replay = Replay::new(before, &events);
     let mut wrong = Vec::new();
     for (number, cut) in cuts.iter().enumerate() {
