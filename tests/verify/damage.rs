@@ -214,8 +214,9 @@ fn every_damage_is_found_recorded_and_repaired() {
         damage(&stage, &stage.inside(&newest));
         let (lines, _) = found(&verify(&stage).expect(4));
         assert_eq!(lines.len(), says.len(), "{what}: {lines:?}");
-        for (line, says) in lines.iter().zip(*says) {
-            assert!(line.contains(says), "{what}: {lines:?}");
+        // Their order is that of the paths, one of which is that of the temporary folder.
+        for says in *says {
+            assert!(lines.iter().any(|line| line.contains(says)), "{what}: {lines:?}");
         }
         // list shows it; a restore of damaged files reports them and restores the rest.
         let rows = stage.look("list").arg("--json").expect(0).objects();
